@@ -1,0 +1,20 @@
+"""Settings of the ledger and of quota decisions."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from dachub.model.settings import Section
+from dachub.model.usage import Policy
+
+
+class QuotaSettings(Section):
+    """What the decision at the start of a server rests on."""
+
+    without_allocation: Policy = Field(
+        default=Policy.ALLOW, description="For a group that has no allocation in force"
+    )
+    warn_at_percent: int = Field(default=80, ge=1, le=100)
+    reconcile_seconds: int = Field(
+        default=30, ge=5, description="How often ledger and running servers are compared"
+    )

@@ -1,0 +1,125 @@
+"""Tables of the ledger. Times are whole seconds in UTC; amounts are integers."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Numeric, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dachub.infra.database import Base
+
+
+class SessionRow(Base):
+    """A session; the group it charges is fixed when it starts."""
+
+    __tablename__ = "session"
+    __table_args__ = (
+        CheckConstraint("ended_at is null or started_at is null or ended_at >= started_at", name="interval"),
+        Index(None, "username", "requested_at"),
+        Index(None, "group", "requested_at"),
+        Index(None, "requested_at"),
+        Index("ix_session_open", "session_id", postgresql_where=text("ended_at is null")),
+    )
+
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    export_id: Mapped[int] = mapped_column(Identity(), unique=True)
+    username: Mapped[str] = mapped_column(String(32))
+    group: Mapped[str] = mapped_column(String(20))
+    kind: Mapped[str] = mapped_column(String(20))
+    server_name: Mapped[str]
+    size: Mapped[str] = mapped_column(String(63))
+    environment: Mapped[str] = mapped_column(String(63))
+    milli_cores: Mapped[int]
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    gpus: Mapped[int]
+    requested_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(String(20))
+    end_is_estimate: Mapped[bool] = mapped_column(default=False)
+    last_seen_at: Mapped[datetime | None]
+    stop_due_at: Mapped[datetime | None]
+    stop_due_reason: Mapped[str | None]
+
+
+class SegmentRow(Base):
+    """A stretch [started_at, ended_at) of a session with constant resources.
+
+    ``usage_day`` holds this segment's usage up to ``counted_to``; of a closed segment that is its end.
+    """
+
+    __tablename__ = "segment"
+    __table_args__ = (
+        CheckConstraint("ended_at is null or ended_at >= started_at", name="interval"),
+        CheckConstraint("counted_to >= started_at", name="counted"),
+        Index(None, "session_id"),
+        Index(None, "started_at", "ended_at"),
+        Index("ix_segment_open", "segment_id", postgresql_where=text("ended_at is null")),
+    )
+
+    segment_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("session.session_id"))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    counted_to: Mapped[datetime]
+    milli_cores: Mapped[int]
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    gpus: Mapped[int]
+
+
+class UsageDayRow(Base):
+    """Usage counted so far by (day, user, group, kind); can be rebuilt from the segments."""
+
+    __tablename__ = "usage_day"
+    __table_args__ = (Index(None, "group", "day"),)
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(32), primary_key=True)
+    group: Mapped[str] = mapped_column(String(20), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    milli_core_seconds: Mapped[int] = mapped_column(BigInteger)
+    memory_byte_seconds: Mapped[int] = mapped_column(Numeric(38, 0))
+    gpu_seconds: Mapped[int] = mapped_column(BigInteger)
+
+
+class AllocationRow(Base):
+    """What a group may use of a resource in [starts_at, ends_at)."""
+
+    __tablename__ = "allocation"
+    __table_args__ = (
+        CheckConstraint("ends_at > starts_at", name="period"),
+        CheckConstraint("policy in ('allow', 'warn', 'deny')", name="policy"),
+        Index(None, "group", "resource", "starts_at"),
+    )
+
+    allocation_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
+    resource: Mapped[str] = mapped_column(String(30))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    policy: Mapped[str] = mapped_column(String(10))
+
+
+class AdjustmentRow(Base):
+    """An appended change of an allocation's amount; never updated or deleted."""
+
+    __tablename__ = "allocation_adjustment"
+
+    adjustment_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    allocation_id: Mapped[int] = mapped_column(ForeignKey("allocation.allocation_id"), index=True)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    author: Mapped[str]
+    at: Mapped[datetime]
+
+
+class WorkerRunRow(Base):
+    """When each background worker last succeeded, and what it found."""
+
+    __tablename__ = "worker_run"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    succeeded_at: Mapped[datetime]
+    outcome: Mapped[str] = mapped_column(default="")

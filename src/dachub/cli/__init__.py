@@ -1,0 +1,1 @@
+"""The `dachub` command: one file a noun; translates, nothing more."""

@@ -1,0 +1,1 @@
+"""People, affiliations, groups and memberships, and the audit log of who changed what."""

@@ -1,0 +1,71 @@
+"""Plain values of the directory: who acts, and in which capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dachub.model.people import Role
+from dachub.model.problems import PermissionDenied
+
+
+class PrincipalKind(StrEnum):
+    """In which capacity somebody calls."""
+
+    PERSON = "person"  # in a browser, or with a token of their own
+    SERVER = "server"  # a user's server, with its own token: acts for the person, never administers
+    HUB = "hub"
+    OPERATOR = "operator"  # the command line on the machine itself
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever asks for something to be done.
+
+    Attributes
+    ----------
+    name
+        Username; ``hub`` or ``operator:<account>`` for the others.
+    roles
+        Slug of each current group -> the person's role in it.
+    """
+
+    name: str
+    kind: PrincipalKind
+    administrator: bool = False
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+    @property
+    def is_administrator(self) -> bool:
+        """Whether it may administer: an administrator in person, or the operator of the machine."""
+        return self.kind is PrincipalKind.OPERATOR or (
+            self.kind is PrincipalKind.PERSON and self.administrator
+        )
+
+    def has(self, group: str, role: Role) -> bool:
+        """Whether it holds at least ``role`` in ``group``; administrators hold every role."""
+        held = self.roles.get(group)
+        return self.is_administrator or (held is not None and held.rank >= role.rank)
+
+    def require_administrator(self) -> None:
+        """Raise :class:`PermissionDenied` unless it may administer."""
+        if not self.is_administrator:
+            raise PermissionDenied("Only administrators may do this.")
+
+    def require(self, group: str, role: Role) -> None:
+        """Raise :class:`PermissionDenied` unless it holds at least ``role`` in ``group``."""
+        if not self.has(group, role):
+            raise PermissionDenied(
+                f"Only a {role.value} of the group '{group}' or an administrator may do this."
+            )
+
+    def require_self(self, username: str) -> None:
+        """Raise :class:`PermissionDenied` unless it is ``username`` or may administer."""
+        if self.kind is PrincipalKind.HUB or (self.name != username and not self.is_administrator):
+            raise PermissionDenied("This belongs to another person.")
+
+    def require_hub(self) -> None:
+        """Raise :class:`PermissionDenied` unless it is the hub."""
+        if self.kind is not PrincipalKind.HUB:
+            raise PermissionDenied("Only the hub may do this.")

@@ -1,0 +1,131 @@
+"""Settings of the hub plugin: the sections of ``dachub.yaml`` it needs, and the file it reads them from.
+
+``dachub up`` and ``dachub deploy`` write :class:`HubSettings` as JSON; ``configure(c)`` reads the file
+named by ``DACHUB_HUB_SETTINGS``. Secrets come by the environment: ``DACHUB_HUB_TOKEN`` (hub -> service),
+``DACHUB_SERVICE_TOKEN`` (service -> hub), ``DACHUB_OIDC_CLIENT_SECRET``, ``CONFIGPROXY_AUTH_TOKEN``,
+``JUPYTERHUB_CRYPT_KEY``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from dachub.model.settings import Section
+from dachub.model.site import Environment, Size
+
+Preset = Literal["egi-check-in", "iris-iam", "keycloak", "generic"]
+
+
+class EntryRule(Section):
+    """Groups of the provider (``CAMPAIGN``, ``CAMPAIGN:SUBGROUP``) that let people in."""
+
+    any_of: tuple[str, ...] = Field(default=(), description="At least one of these")
+    all_of: tuple[str, ...] = Field(default=(), description="Every one of these")
+
+
+class OpenIDSettings(Section):
+    """An OpenID Connect provider. What a preset knows need not be given."""
+
+    preset: Preset = "generic"
+    issuer: str = Field(description="Its discovery is <issuer>/.well-known/openid-configuration")
+    client_id: str
+    title: str | None = Field(default=None, description="On the login button")
+    scopes: tuple[str, ...] | None = None
+    username_claims: tuple[str, ...] | None = None
+    name_claim: str | None = None
+    email_claim: str | None = None
+    affiliation_claims: tuple[str, ...] | None = None
+    groups_claims: tuple[str, ...] | None = Field(
+        default=None, description="Claims with entitlements or group names; the first present counts"
+    )
+    groups_pattern: str | None = Field(
+        default=None,
+        description="Regular expression with the named groups 'group' and optionally 'role'",
+    )
+    pi_roles: tuple[str, ...] = ("pi", "owner")
+    manager_roles: tuple[str, ...] = ("manager", "vm_operator", "admin")
+    required_groups: EntryRule = EntryRule()
+    administrator_groups: tuple[str, ...] = Field(
+        default=(), description="Members of these groups of the provider administer dachub"
+    )
+    request_timeout_seconds: float = Field(default=10, gt=0, le=60)
+
+
+class LoginSettings(Section):
+    """Who may log in, and how."""
+
+    openid: OpenIDSettings | None = None
+    local_accounts: bool = Field(default=True, description="For trials and emergencies")
+    refresh_seconds: int = Field(default=300, ge=30, description="How often claims are read again")
+    attempts_per_minute: int = Field(default=10, ge=1, description="Password attempts per person")
+
+
+class ServerSettings(Section):
+    """Users' servers."""
+
+    survive_hub_restart: bool = Field(
+        default=True, description="Users' servers outlive a restart of the hub"
+    )
+    idle_stop_seconds: int | None = Field(
+        default=7200, ge=60, description="Idle servers are stopped after this; null: never"
+    )
+    start_timeout_seconds: int = Field(default=120, ge=10)
+    heartbeat_seconds: int = Field(
+        default=10, ge=1, description="How often running servers are looked at"
+    )
+    when_service_is_down: Literal["allow", "deny"] = Field(
+        default="allow", description="Start servers while the accounting service does not answer"
+    )
+    sizes: tuple[Size, ...] = (
+        Size(name="small", title="Small", milli_cores=1000, memory_bytes=2 * 1024**3),
+        Size(name="tiny", title="Tiny", milli_cores=250, memory_bytes=512 * 1024**2),
+        Size(name="large", title="Large", milli_cores=4000, memory_bytes=8 * 1024**3),
+    )
+    environments: tuple[Environment, ...] = (
+        Environment(
+            name="astronomy",
+            title="Astronomy",
+            description="JupyterLab with astropy, numpy, scipy, matplotlib, pandas and pyvo",
+        ),
+    )
+
+
+class SiteSettings(Section):
+    """What the site calls itself and whom people ask."""
+
+    name: str = "dachub"
+    contact: str = Field(default="your administrator", description="Name or address people ask")
+    help_url: str | None = None
+    acceptable_use_url: str | None = None
+
+
+class LocalSpawnSettings(Section):
+    """How servers run on one machine; written by ``dachub up``."""
+
+    homes: Path
+    unix_accounts: bool = Field(description="Each person has a Unix account of their own (as root)")
+    command: tuple[str, ...] = Field(
+        default=("-m", "jupyterhub.singleuser"), description="Arguments for the environment's Python"
+    )
+    log_directory: Path
+
+
+class HubSettings(Section):
+    """All that the hub plugin needs; the content of ``DACHUB_HUB_SETTINGS``."""
+
+    site: SiteSettings = SiteSettings()
+    login: LoginSettings = LoginSettings()
+    servers: ServerSettings = ServerSettings()
+    state_directory: Path = Field(description="Outbox and the hub's own database; mode 0700")
+    service_url: str = Field(description="Where the dachub service listens, without a path")
+    public_url: str = Field(description="Where people reach the hub")
+    bind_url: str = Field(description="Where the proxy listens")
+    hub_port: int
+    proxy_api_port: int
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    log_file: Path | None = Field(default=None, description="ECS JSON; the terminal gets text")
+    local: LocalSpawnSettings | None = Field(default=None, description="Only on one machine")

@@ -1,0 +1,1 @@
+"""What every domain stands on: the database, the clock, logging; no rules of the platform."""

@@ -1,0 +1,58 @@
+"""The service's database: engine, sessions, and the base of all tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from sqlalchemy import DateTime, MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Base of every table; all times are ``timestamptz`` in UTC."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012
+
+
+def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """Engine for ``url`` (``postgresql://...``), in UTC, with time limits on waiting.
+
+    A connection that died with the server is noticed before it is used.
+    """
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c timezone=UTC -c statement_timeout=60000 -c lock_timeout=10000",
+        },
+    )
+
+
+SessionMaker = async_sessionmaker[AsyncSession]
+
+
+def session_maker(engine: AsyncEngine) -> SessionMaker:
+    """Maker of sessions whose objects stay usable after commit."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+@asynccontextmanager
+async def transaction(sessions: SessionMaker) -> AsyncIterator[AsyncSession]:
+    """One session in one transaction: committed at the end, rolled back on any error."""
+    async with sessions() as session, session.begin():
+        yield session

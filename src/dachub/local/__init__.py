@@ -1,0 +1,1 @@
+"""One machine: `dachub up` with embedded PostgreSQL and supervised processes."""

@@ -1,0 +1,1 @@
+"""What crosses a wire: models, names, units and error codes; imports nothing else of ours."""

@@ -1,0 +1,67 @@
+"""Names of people and groups, safe wherever the platform uses them.
+
+A username is a Unix account (<= 32), a Kubernetes label (<= 63) and a PostgreSQL role (<= 63).
+A group's slug is also a Slurm account and the account of Open XDMoD and APEL: at most 20 characters
+of ASCII without blanks or pipes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+USERNAME_MAX = 32
+GROUP_SLUG_MAX = 20
+USERNAME_PATTERN = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"
+GROUP_SLUG_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,18}[a-z0-9])?$"
+
+Username = Annotated[str, StringConstraints(pattern=USERNAME_PATTERN, max_length=USERNAME_MAX)]
+GroupSlug = Annotated[str, StringConstraints(pattern=GROUP_SLUG_PATTERN, max_length=GROUP_SLUG_MAX)]
+
+_USERNAME = re.compile(USERNAME_PATTERN.rstrip("$") + r"\Z")
+
+
+def is_username(name: str) -> bool:
+    """Whether ``name`` may be a username."""
+    return _USERNAME.match(name) is not None
+
+
+def _slug(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+
+
+def _digest(*parts: str, length: int) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:length]
+
+
+def username_candidate(claimed: str) -> str:
+    """Readable username out of a claim (`preferred_username`, an address); may be empty.
+
+    A candidate only: who owns the name is decided by the directory's binding.
+    """
+    slug = re.sub(r"^[^a-z]+", "", _slug(claimed.split("@", 1)[0]))
+    return slug[:USERNAME_MAX].strip("-")
+
+
+def unique_username(candidate: str, issuer: str, subject: str) -> str:
+    """Username no one else can arrive at: the candidate and a digest of (issuer, subject)."""
+    suffix = _digest(issuer, subject, length=8)
+    return f"{candidate[: USERNAME_MAX - 9].strip('-') or 'u'}-{suffix}"
+
+
+def group_slug(name: str) -> str:
+    """Slug of a group that an identity provider names (subgroups separated by ``:``).
+
+    Names that differ only in what a slug cannot carry stay apart by a digest.
+    """
+    slug = _slug(name)
+    faithful = re.sub(r"[:/ _.-]+", "-", name.lower()).strip("-") == slug
+    if faithful and 0 < len(slug) <= GROUP_SLUG_MAX:
+        return slug
+    suffix = _digest(name, length=6)
+    return f"{slug[: GROUP_SLUG_MAX - 7].strip('-') or 'g'}-{suffix}"

@@ -1,0 +1,133 @@
+"""Sessions and the events that tell the ledger of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from dachub.model.names import GroupSlug, Username
+from dachub.model.units import whole_second
+
+Moment = Annotated[AwareDatetime, AfterValidator(whole_second)]
+"""A moment in UTC, cut to the whole second."""
+
+
+class Kind(StrEnum):
+    """What kind of work a session is."""
+
+    NOTEBOOK = "notebook"
+    DASK = "dask"
+    SPARK = "spark"
+    BATCH = "batch"
+
+
+class EndReason(StrEnum):
+    """Why a session ended."""
+
+    STOPPED = "stopped"  # by the person, an administrator, or culled
+    CULLED = "culled"
+    EXITED = "exited"  # the server's process ended by itself
+    FAILED = "failed"  # never became ready: consumes nothing
+    LOST = "lost"  # nobody saw the end
+    LEFT_GROUP = "left-group"
+    DISABLED = "disabled"
+
+
+class SessionDescription(BaseModel):
+    """What is fixed about a session from the moment it is requested."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_id: UUID
+    username: Username
+    group: GroupSlug
+    kind: Kind = Kind.NOTEBOOK
+    server_name: str = Field(default="", max_length=255)
+    size: str = Field(max_length=63)
+    environment: str = Field(max_length=63)
+    milli_cores: int = Field(ge=0, le=2**31 - 1)
+    memory_bytes: int = Field(ge=0, le=2**62)
+    gpus: int = Field(default=0, ge=0, le=2**15)
+    requested_at: Moment
+
+
+class EventKind(StrEnum):
+    """What happened to a session."""
+
+    REQUESTED = "requested"
+    STARTED = "started"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class SessionEvent(BaseModel):
+    """One event in the life of a session.
+
+    Every event carries all that is known of the session, so that the ledger ends up the same whatever
+    the order, repetition or loss of others. ``at`` is when it happened, never when it was sent.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: UUID
+    kind: EventKind
+    session: SessionDescription
+    at: Moment
+    started_at: Moment | None = Field(
+        default=None, description="When the server was ready; known from *started* on"
+    )
+    end_reason: EndReason | None = None
+    end_is_estimate: bool = Field(
+        default=False, description="True where the end was not seen, only concluded"
+    )
+
+
+class EventBatch(BaseModel):
+    """Body of ``POST /api/v1/events``."""
+
+    events: list[SessionEvent] = Field(max_length=1000)
+
+
+class RefusedEvent(BaseModel):
+    """An event the ledger cannot take, ever; sending it again is no use."""
+
+    event_id: UUID
+    code: str
+    detail: str
+
+
+class EventReceipt(BaseModel):
+    """Answer to a batch: everything not refused is in the ledger, durably."""
+
+    accepted: int
+    refused: list[RefusedEvent] = []
+
+
+class SessionRecord(BaseModel):
+    """A session as the ledger knows it; fields are named as the ledger's columns."""
+
+    session_id: UUID
+    export_id: int
+    username: str
+    group: str
+    kind: Kind
+    server_name: str
+    size: str
+    environment: str
+    milli_cores: int
+    memory_bytes: int
+    gpus: int
+    requested_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    end_is_estimate: bool
+    last_seen_at: datetime | None
+    stop_due_at: datetime | None = None
+    stop_due_reason: str | None = None
+    state: Literal["requested", "running", "ended"]
+    core_seconds: float = Field(description="Cores x seconds so far; exact to three decimals")

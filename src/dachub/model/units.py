@@ -1,0 +1,56 @@
+"""Units of the ledger: integers inside, hours only where a person reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+MILLI_CORES_PER_CORE = 1000
+SECONDS_PER_HOUR = 3600
+MILLI_CORE_SECONDS_PER_CORE_HOUR = MILLI_CORES_PER_CORE * SECONDS_PER_HOUR
+BYTES_PER_GIB = 1024**3
+
+
+def core_hours(milli_core_seconds: int) -> float:
+    """Milli-core-seconds as core-hours, for people."""
+    return milli_core_seconds / MILLI_CORE_SECONDS_PER_CORE_HOUR
+
+
+def core_seconds(milli_core_seconds: int) -> float:
+    """Milli-core-seconds as core-seconds; exact to three decimals."""
+    return milli_core_seconds / MILLI_CORES_PER_CORE
+
+
+def whole_second(moment: datetime) -> datetime:
+    """Cut a moment to its whole second, in UTC: the ledger's grain.
+
+    Raises
+    ------
+    ValueError
+        If ``moment`` carries no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a time without a time zone cannot be accounted")
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def day_start(moment: datetime) -> datetime:
+    """Midnight (UTC) at which the day of ``moment`` began."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def split_by_day(start: datetime, end: datetime) -> list[tuple[datetime, int]]:
+    """Split [start, end) at midnights (UTC).
+
+    Returns
+    -------
+    list of (midnight that began the day, seconds in that day)
+        Seconds are whole and add up to ``end - start``; empty if ``end <= start``.
+    """
+    parts: list[tuple[datetime, int]] = []
+    at = start
+    while at < end:
+        midnight = day_start(at)
+        stop = min(end, midnight + timedelta(days=1))
+        parts.append((midnight, int((stop - at).total_seconds())))
+        at = stop
+    return parts

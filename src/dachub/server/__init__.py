@@ -1,0 +1,1 @@
+"""The service's edges: REST API, portal pages, background workers."""
