@@ -26,8 +26,12 @@ class PersonRow(Base):
     is_administrator: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     last_login_at: Mapped[datetime | None]
+    claims_at: Mapped[datetime | None]
+    """When the claims we hold were made; older ones that arrive late change nothing."""
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None]
+    disable_enforced_at: Mapped[datetime | None]
+    """When the hub had stopped the servers and deleted the tokens of the disabled person."""
 
 
 class LocalAccountRow(Base):
