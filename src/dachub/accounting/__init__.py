@@ -1,1 +1,1 @@
-"""The ledger: sessions, segments, usage, allocations, and the decision whether a server may start."""
+"""The ledger: sessions, segments, usage, allocations; may a server start?"""

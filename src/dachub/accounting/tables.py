@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Numeric, String, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Numeric,
+    String,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
@@ -16,7 +25,9 @@ class SessionRow(Base):
 
     __tablename__ = "session"
     __table_args__ = (
-        CheckConstraint("ended_at is null or started_at is null or ended_at >= started_at", name="interval"),
+        CheckConstraint(
+            "ended_at is null or started_at is null or ended_at >= started_at", name="interval"
+        ),
         Index(None, "username", "requested_at"),
         Index(None, "group", "requested_at"),
         Index(None, "requested_at"),
@@ -36,6 +47,7 @@ class SessionRow(Base):
     gpus: Mapped[int]
     requested_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
+    start_is_estimate: Mapped[bool] = mapped_column(default=False)
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(20))
     end_is_estimate: Mapped[bool] = mapped_column(default=False)
@@ -47,7 +59,7 @@ class SessionRow(Base):
 class SegmentRow(Base):
     """A stretch [started_at, ended_at) of a session with constant resources.
 
-    ``usage_day`` holds this segment's usage up to ``counted_to``; of a closed segment that is its end.
+    ``usage_day`` holds its usage up to ``counted_to``; once it is closed, that is its end.
     """
 
     __tablename__ = "segment"

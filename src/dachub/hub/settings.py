@@ -1,9 +1,9 @@
-"""Settings of the hub plugin: the sections of ``dachub.yaml`` it needs, and the file it reads them from.
+"""Settings of the hub plugin: its sections of ``dachub.yaml``, and the file it reads them from.
 
-``dachub up`` and ``dachub deploy`` write :class:`HubSettings` as JSON; ``configure(c)`` reads the file
-named by ``DACHUB_HUB_SETTINGS``. Secrets come by the environment: ``DACHUB_HUB_TOKEN`` (hub -> service),
-``DACHUB_SERVICE_TOKEN`` (service -> hub), ``DACHUB_OIDC_CLIENT_SECRET``, ``CONFIGPROXY_AUTH_TOKEN``,
-``JUPYTERHUB_CRYPT_KEY``.
+``dachub up`` and ``dachub deploy`` write :class:`HubSettings` as JSON; ``configure(c)`` reads
+the file named by ``DACHUB_HUB_SETTINGS``. Secrets come by the environment: ``DACHUB_HUB_TOKEN``
+(hub -> service), ``DACHUB_SERVICE_TOKEN`` (service -> hub), ``DACHUB_OIDC_CLIENT_SECRET``,
+``CONFIGPROXY_AUTH_TOKEN``, ``JUPYTERHUB_CRYPT_KEY``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class OpenIDSettings(Section):
     email_claim: str | None = None
     affiliation_claims: tuple[str, ...] | None = None
     groups_claims: tuple[str, ...] | None = Field(
-        default=None, description="Claims with entitlements or group names; the first present counts"
+        default=None,
+        description="Claims with entitlements or group names; the first present counts",
     )
     groups_pattern: str | None = Field(
         default=None,
@@ -108,7 +109,8 @@ class LocalSpawnSettings(Section):
     homes: Path
     unix_accounts: bool = Field(description="Each person has a Unix account of their own (as root)")
     command: tuple[str, ...] = Field(
-        default=("-m", "jupyterhub.singleuser"), description="Arguments for the environment's Python"
+        default=("-m", "jupyterhub.singleuser"),
+        description="Arguments for the environment's Python",
     )
     log_directory: Path
 

@@ -29,7 +29,7 @@ class HeldClock:
         self._now = now.astimezone(UTC).replace(microsecond=0)
 
     def now(self) -> datetime:
-        """The moment it was set to."""
+        """Tell the moment it was set to."""
         return self._now
 
     def advance(self, step: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""Errors that reach a person or a program: a stable code, a status, a message that helps (RFC 9457)."""
+"""Errors that reach people and programs: a stable code, a status, a message (RFC 9457)."""
 
 from __future__ import annotations
 

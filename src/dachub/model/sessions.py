@@ -67,8 +67,9 @@ class EventKind(StrEnum):
 class SessionEvent(BaseModel):
     """One event in the life of a session.
 
-    Every event carries all that is known of the session, so that the ledger ends up the same whatever
-    the order, repetition or loss of others. ``at`` is when it happened, never when it was sent.
+    Every event carries all that is known of the session, so that the ledger ends up the same
+    whatever the order, repetition or loss of others. ``at`` is when it happened, never when it
+    was sent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -123,6 +124,7 @@ class SessionRecord(BaseModel):
     gpus: int
     requested_at: datetime
     started_at: datetime | None
+    start_is_estimate: bool = False
     ended_at: datetime | None
     end_reason: EndReason | None
     end_is_estimate: bool

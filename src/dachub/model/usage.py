@@ -61,7 +61,7 @@ class UsageRow(Usage):
 
 
 class UsageReport(BaseModel):
-    """Usage in the half-open period [since, until), running sessions counted up to ``counted_to``."""
+    """Usage in the half-open period [since, until); running sessions count to ``counted_to``."""
 
     since: datetime
     until: datetime
