@@ -1,0 +1,56 @@
+# dachub: `make up` on a fresh machine needs only python3 (>= 3.11), git and make.
+PYTHON ?= python3
+ARGS ?=
+SETUP = @$(PYTHON) scripts/environments.py
+# Where the environments really are; expanded when a recipe runs, after they were made.
+BIN = $(realpath .venv)/bin
+export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+.PHONY: help up environments test-environments test bench lint format docs lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+up: environments ## Set everything up and run the platform (ARGS="--data DIR --port N --host H")
+	@exec $(BIN)/dachub up $(ARGS)
+
+environments: ## Set up what the platform and its users run in
+	$(SETUP) server user
+
+test-environments:
+	$(SETUP) server dev user browser
+
+test: lint ## Check the code, then run all tests (ARGS="-k name" to choose)
+	$(SETUP) browser
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: test-environments ## Check style, types and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: test-environments ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: test-environments ## Measure; docs/performance.md says what is measured
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: test-environments ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+lock: environments ## Write the hashed lock files anew, with the newest releases (ARGS="--upgrade")
+	$(LOCK) $(ARGS) requirements/bootstrap.in -o requirements/bootstrap.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra local requirements/server.in -o requirements/server.txt
+	$(LOCK) $(ARGS) requirements/dev.in -c requirements/server.txt -o requirements/dev.txt
+	$(LOCK) $(ARGS) requirements/user.in -c requirements/server.txt -o requirements/user.txt
+
+clean: ## Remove the environments and everything generated; never a data directory
+	@for link in .venv .environments/astronomy; do \
+		if [ -L $$link ]; then rm -rf -- "$$(readlink -f $$link)"; fi; done
+	rm -rf .venv .environments build dist docs/_build test-results screenshots \
+		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
