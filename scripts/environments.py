@@ -1,7 +1,7 @@
-"""Set up what dachub runs in, from this checkout alone: needs Python >= 3.11, nothing else installed.
+"""Set up what dachub runs in, from this checkout alone; needs nothing but Python >= 3.11.
 
-``python3 scripts/environments.py server [dev] [user] [browser]`` brings the named parts up to date and
-is quick when they are already:
+``python3 scripts/environments.py server [dev] [user] [browser]`` brings the named parts up to
+date and is quick when they are already:
 
 server
     ``.venv``: the platform, from ``requirements/server.txt``.
@@ -69,7 +69,7 @@ def run(command: list[str | Path], what: str, **environment: str) -> str:
     return done.stdout
 
 
-# --- Which Python, and where -----------------------------------------------------------------------
+# --- Which Python, and where ---------------------------------------------------------------------
 
 
 def open_to_others(path: Path) -> bool:
@@ -139,7 +139,7 @@ def place(link: Path) -> Path:
     return target
 
 
-# --- Stamps: what an environment was made from -------------------------------------------------------
+# --- Stamps: what an environment was made from ---------------------------------------------------
 
 
 def digest_of(*paths: Path) -> str:
@@ -175,7 +175,7 @@ def lock_stamp(python: Path, names: list[str]) -> dict[str, str]:
     }
 
 
-# --- The environments --------------------------------------------------------------------------------
+# --- The environments ----------------------------------------------------------------------------
 
 
 def has_module(python: Path, module: str) -> bool:
@@ -205,7 +205,10 @@ def make_first_environment(python: Path, environment: Path) -> None:
         run([python, "-m", "venv", "--clear", environment], "Making the environment")
         pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip"]
     elif has_module(python, "pip, venv"):
-        run([python, "-m", "venv", "--clear", "--without-pip", environment], "Making the environment")
+        run(
+            [python, "-m", "venv", "--clear", "--without-pip", environment],
+            "Making the environment",
+        )
         pip = [python, "-m", "pip", "--python", environment / "bin" / "python"]
     else:
         raise SetupError(

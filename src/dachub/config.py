@@ -1,47 +1,108 @@
-"""``dachub.yaml``: one validated tree, composed of the packages' own sections."""
+"""``dachub.yaml``: one validated tree, composed of the packages' own sections.
+
+Secrets are never in the tree: they come from a file that it names, or from the environment.
+"""
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
+import os
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self, get_args
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from dachub.accounting.settings import QuotaSettings
 from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
+from dachub.model.problems import DachubError
 from dachub.model.settings import Section
+
+DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
+OPENID_CLIENT_SECRET = "DACHUB_OIDC_CLIENT_SECRET"  # noqa: S105  the variable's name
+
+
+class ConfigurationError(DachubError):
+    """The configuration cannot be used; the message names every fault in it."""
+
+    code = "configuration-invalid"
+
+
+class PlainHTTPRefused(ConfigurationError):
+    """Passwords would cross a network unencrypted."""
+
+    code = "plain-http-refused"
 
 
 class ListenSettings(Section):
     """Where the platform listens."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=1, le=65535)
-    public_url: str | None = Field(default=None, description="What people type, behind a proxy")
+    host: str = Field(default="127.0.0.1", description="Address; beyond loopback TLS is needed")
+    port: int = Field(default=8000, ge=1, le=65535, description="TCP port")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+/?$",
+        description="What people type in their browser, where a proxy stands in front",
+    )
     behind_proxy: bool = Field(
         default=False, description="A proxy in front does TLS; without it, TLS is needed here"
     )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 class TLSSettings(Section):
     """Certificate and key for listening beyond loopback."""
 
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: Path | None = Field(default=None, description="PEM file with the whole chain")
+    key: Path | None = Field(default=None, description="PEM file, not encrypted, mode 0600")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: give both or neither")
+        return self
 
 
 class DatabaseSettings(Section):
     """The service's PostgreSQL (>= 15); an embedded one where no URL is given."""
 
-    url: str | None = Field(default=None, description="postgresql://user@host/database")
-    password_file: Path | None = None
+    url: str | None = Field(
+        default=None,
+        pattern=r"^postgresql://",
+        description="postgresql://user@host/database; the password comes from password_file "
+        f"or {DATABASE_PASSWORD}",
+    )
+    password_file: Path | None = Field(default=None, description="File with the password alone")
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.url is not None and urlsplit(self.url).password is not None:
+            raise ValueError(
+                f"url must not carry the password: put it into password_file or {DATABASE_PASSWORD}"
+            )
+        return self
 
 
 class LogSettings(Section):
     """Logs."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severity that is logged"
+    )
 
 
 class Settings(Section):
@@ -56,3 +117,240 @@ class Settings(Section):
     directory: DirectorySettings = DirectorySettings()
     quota: QuotaSettings = QuotaSettings()
     logs: LogSettings = LogSettings()
+
+    def require_safe_listening(self) -> None:
+        """Refuse plain HTTP beyond this machine.
+
+        Raises
+        ------
+        PlainHTTPRefused
+            Unless there is TLS, or a proxy in front was declared.
+        """
+        if self.listen.is_loopback or self.listen.behind_proxy or self.tls.certificate is not None:
+            return
+        raise PlainHTTPRefused(
+            f"Listening on {self.listen.host} without TLS would send passwords over the network "
+            "in the clear. Set tls.certificate and tls.key; or, where a proxy in front does TLS, "
+            "set listen.behind_proxy: true; or listen on 127.0.0.1."
+        )
+
+
+# --- Reading -------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key given twice, which YAML readers otherwise drop without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None) -> Settings:
+    """Read and check ``dachub.yaml``; a file that is not there counts as empty.
+
+    Parameters
+    ----------
+    path
+        The file; relative paths inside it count from its directory.
+    overrides
+        Section -> key -> value that win over the file; ``None`` values do not count.
+
+    Raises
+    ------
+    ConfigurationError
+        With every fault found, and the nearest known key for each unknown one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    settings = parse(text, str(path), overrides)
+    settings.require_safe_listening()
+    return settings.model_copy(
+        update={
+            "tls": _from(path.parent, settings.tls, "certificate", "key"),
+            "database": _from(path.parent, settings.database, "password_file"),
+            "login": settings.login.model_copy(
+                update={
+                    "openid": settings.login.openid
+                    and _from(path.parent, settings.login.openid, "client_secret_file")
+                }
+            ),
+        }
+    )
+
+
+def parse(
+    text: str, source: str, overrides: Mapping[str, Mapping[str, object]] | None = None
+) -> Settings:
+    """Check the text of a configuration; ``source`` names it in messages.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`load`.
+    """
+    try:
+        tree = yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "no characters that YAML allows"
+        raise ConfigurationError(f"{source}{line} is not valid YAML: {problem}.") from error
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigurationError(
+            f"{source} must consist of sections (key: value), not a single value."
+        )
+    for section, values in (overrides or {}).items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            tree[section] = {**(tree.get(section) or {}), **given}
+    # A section whose keys are all commented out is as good as absent.
+    tree = {key: value for key, value in tree.items() if value is not None}
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        faults = [_fault(detail) for detail in error.errors(include_url=False)]
+        word = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        listed = "".join(f"\n  - {fault}" for fault in faults)
+        raise ConfigurationError(f"{source} has {word}:{listed}") from error
+
+
+def _from(directory: Path, section: Section, *keys: str) -> Section:
+    paths = {key: getattr(section, key) for key in keys}
+    return section.model_copy(
+        update={key: directory.absolute() / value for key, value in paths.items() if value}
+    )
+
+
+def _fault(detail: ErrorDetails) -> str:
+    """One fault in words: path of the key, what is wrong, what is meant perhaps."""
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(detail["loc"][:-1])
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}"
+    if detail["type"] == "value_error":
+        return f"{where}: {detail['ctx']['error']}"
+    given = detail["input"]
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{where}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{shown[:80]}"
+
+
+def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+    """Known keys of the section at ``path``."""
+    model: type[BaseModel] = Settings
+    for part in path:
+        if isinstance(part, str):
+            model = section_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def section_in(annotation: object) -> type[BaseModel] | None:
+    """The model inside an annotation such as ``Section | None`` or ``tuple[Size, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_in(part))), None)
+
+
+# --- Secrets -------------------------------------------------------------------------------------
+
+
+def _secret(file: Path | None, variable: str, environ: Mapping[str, str]) -> str | None:
+    if file is None:
+        return environ.get(variable) or None
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The secret in {file} cannot be read: {error}.") from error
+    if not secret:
+        raise ConfigurationError(f"The file {file} should hold a secret but is empty.")
+    return secret
+
+
+def openid_client_secret(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The secret this site has with its OpenID provider, if there is a provider.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is a provider but no secret for it.
+    """
+    openid = settings.login.openid
+    if openid is None:
+        return None
+    secret = _secret(openid.client_secret_file, OPENID_CLIENT_SECRET, environ)
+    if secret is None:
+        raise ConfigurationError(
+            "login.openid is set, but not the client secret: name a file in "
+            f"login.openid.client_secret_file, or set {OPENID_CLIENT_SECRET}."
+        )
+    return secret
+
+
+def external_database_url(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> str | None:
+    """``database.url`` with its password put in; ``None`` where the embedded database is used."""
+    url = settings.database.url
+    if url is None:
+        return None
+    password = _secret(settings.database.password_file, DATABASE_PASSWORD, environ)
+    parts = urlsplit(url)
+    if password is None or parts.username is None:
+        return url
+    address = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username}:{quote(password, safe='')}@{address}").geturl()
+
+
+# --- Writing -------------------------------------------------------------------------------------
+
+
+def commented_text() -> str:
+    """Text of a first ``dachub.yaml``: every setting explained, with its default, commented out."""
+    lines = [
+        "# The configuration of dachub. Everything is optional: what is commented out shows the",
+        "# default. To change a value take the first '#' away, of its section's line too; then run",
+        "# 'dachub config check'. Changes count from the next start on.",
+    ]
+    for name, field in Settings.model_fields.items():
+        section = section_in(field.annotation)
+        assert section is not None  # noqa: S101  every key at the top is a section
+        lines += ["", f"# {(section.__doc__ or '').strip()}", f"#{name}:"]
+        lines += _commented(section, "  ")
+    return "\n".join(lines) + "\n"
+
+
+def _commented(section: type[BaseModel], indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, field in section.model_fields.items():
+        inner = section_in(field.annotation)
+        lines.append(f"#{indent}# {field.description}")
+        if inner is not None and field.default is None:
+            lines += [f"#{indent}{name}:", *_commented(inner, indent + "  ")]
+            continue
+        value = "..." if field.is_required() else _plain(field.get_default())
+        text = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=90)
+        lines += [f"#{indent}{line}" for line in text.splitlines()]
+    return lines
+
+
+def _plain(value: object) -> object:
+    """``value`` as YAML writes it, without what is unset anyway."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str | Path) else value

@@ -14,7 +14,12 @@ class QuotaSettings(Section):
     without_allocation: Policy = Field(
         default=Policy.ALLOW, description="For a group that has no allocation in force"
     )
-    warn_at_percent: int = Field(default=80, ge=1, le=100)
+    warn_at_percent: int = Field(
+        default=80,
+        ge=1,
+        le=100,
+        description="Used share of an allocation from which people are told",
+    )
     reconcile_seconds: int = Field(
         default=30, ge=5, description="How often ledger and running servers are compared"
     )

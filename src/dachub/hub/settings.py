@@ -29,15 +29,22 @@ class EntryRule(Section):
 class OpenIDSettings(Section):
     """An OpenID Connect provider. What a preset knows need not be given."""
 
-    preset: Preset = "generic"
+    preset: Preset = Field(default="generic", description="Knows the claims of a kind of provider")
     issuer: str = Field(description="Its discovery is <issuer>/.well-known/openid-configuration")
-    client_id: str
+    client_id: str = Field(description="Under which this site is registered with the provider")
+    client_secret_file: Path | None = Field(
+        default=None, description="File with the secret alone; or set DACHUB_OIDC_CLIENT_SECRET"
+    )
     title: str | None = Field(default=None, description="On the login button")
-    scopes: tuple[str, ...] | None = None
-    username_claims: tuple[str, ...] | None = None
-    name_claim: str | None = None
-    email_claim: str | None = None
-    affiliation_claims: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = Field(default=None, description="What is asked for at login")
+    username_claims: tuple[str, ...] | None = Field(
+        default=None, description="Claims that suggest a username; the first that yields one counts"
+    )
+    name_claim: str | None = Field(default=None, description="Claim with the full name")
+    email_claim: str | None = Field(default=None, description="Claim with the email address")
+    affiliation_claims: tuple[str, ...] | None = Field(
+        default=None, description="Claims with affiliations; all of them count"
+    )
     groups_claims: tuple[str, ...] | None = Field(
         default=None,
         description="Claims with entitlements or group names; the first present counts",
@@ -46,19 +53,28 @@ class OpenIDSettings(Section):
         default=None,
         description="Regular expression with the named groups 'group' and optionally 'role'",
     )
-    pi_roles: tuple[str, ...] = ("pi", "owner")
-    manager_roles: tuple[str, ...] = ("manager", "vm_operator", "admin")
-    required_groups: EntryRule = EntryRule()
+    pi_roles: tuple[str, ...] = Field(
+        default=("pi", "owner"), description="Roles at the provider that mean PI here"
+    )
+    manager_roles: tuple[str, ...] = Field(
+        default=("manager", "vm_operator", "admin"),
+        description="Roles at the provider that mean manager here",
+    )
+    required_groups: EntryRule = Field(
+        default=EntryRule(), description="Who is let in; everybody where both lists are empty"
+    )
     administrator_groups: tuple[str, ...] = Field(
         default=(), description="Members of these groups of the provider administer dachub"
     )
-    request_timeout_seconds: float = Field(default=10, gt=0, le=60)
+    request_timeout_seconds: float = Field(
+        default=10, gt=0, le=60, description="How long an answer of the provider may take"
+    )
 
 
 class LoginSettings(Section):
     """Who may log in, and how."""
 
-    openid: OpenIDSettings | None = None
+    openid: OpenIDSettings | None = Field(default=None, description="A provider of identities")
     local_accounts: bool = Field(default=True, description="For trials and emergencies")
     refresh_seconds: int = Field(default=300, ge=30, description="How often claims are read again")
     attempts_per_minute: int = Field(default=10, ge=1, description="Password attempts per person")
@@ -73,34 +89,44 @@ class ServerSettings(Section):
     idle_stop_seconds: int | None = Field(
         default=7200, ge=60, description="Idle servers are stopped after this; null: never"
     )
-    start_timeout_seconds: int = Field(default=120, ge=10)
+    start_timeout_seconds: int = Field(
+        default=120, ge=10, description="A server that is not ready by then has failed"
+    )
     heartbeat_seconds: int = Field(
         default=10, ge=1, description="How often running servers are looked at"
     )
     when_service_is_down: Literal["allow", "deny"] = Field(
         default="allow", description="Start servers while the accounting service does not answer"
     )
-    sizes: tuple[Size, ...] = (
-        Size(name="small", title="Small", milli_cores=1000, memory_bytes=2 * 1024**3),
-        Size(name="tiny", title="Tiny", milli_cores=250, memory_bytes=512 * 1024**2),
-        Size(name="large", title="Large", milli_cores=4000, memory_bytes=8 * 1024**3),
-    )
-    environments: tuple[Environment, ...] = (
-        Environment(
-            name="astronomy",
-            title="Astronomy",
-            description="JupyterLab with astropy, numpy, scipy, matplotlib, pandas and pyvo",
+    sizes: tuple[Size, ...] = Field(
+        default=(
+            Size(name="small", title="Small", milli_cores=1000, memory_bytes=2 * 1024**3),
+            Size(name="tiny", title="Tiny", milli_cores=250, memory_bytes=512 * 1024**2),
+            Size(name="large", title="Large", milli_cores=4000, memory_bytes=8 * 1024**3),
         ),
+        min_length=1,
+        description="Sizes people choose from; the first is preset",
+    )
+    environments: tuple[Environment, ...] = Field(
+        default=(
+            Environment(
+                name="astronomy",
+                title="Astronomy",
+                description="JupyterLab with astropy, numpy, scipy, matplotlib, pandas and pyvo",
+            ),
+        ),
+        min_length=1,
+        description="Software people choose from; the first is preset",
     )
 
 
 class SiteSettings(Section):
     """What the site calls itself and whom people ask."""
 
-    name: str = "dachub"
+    name: str = Field(default="dachub", description="On pages and in messages")
     contact: str = Field(default="your administrator", description="Name or address people ask")
-    help_url: str | None = None
-    acceptable_use_url: str | None = None
+    help_url: str | None = Field(default=None, description="Where people find help")
+    acceptable_use_url: str | None = Field(default=None, description="The rules people accept")
 
 
 class LocalSpawnSettings(Section):
