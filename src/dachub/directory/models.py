@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from dachub.model.people import Role
-from dachub.model.problems import PermissionDenied
+from dachub.model.problems import DachubError, PermissionDenied
 
 
 class PrincipalKind(StrEnum):
@@ -69,3 +70,53 @@ class Principal:
         """Raise :class:`PermissionDenied` unless it is the hub."""
         if self.kind is not PrincipalKind.HUB:
             raise PermissionDenied("Only the hub may do this.")
+
+
+class AccountDisabled(DachubError):
+    """The person was disabled by an administrator."""
+
+    code = "account-disabled"
+    status = 403
+
+
+class IdentityConflict(DachubError):
+    """The name asked for is bound to another identity."""
+
+    code = "identity-conflict"
+    status = 409
+
+
+class ProviderMembership(DachubError):
+    """The identity provider asserts the membership, so it can only be changed there."""
+
+    code = "provider-membership"
+    status = 409
+
+
+class LastPI(DachubError):
+    """The group would be left without a PI."""
+
+    code = "last-pi"
+    status = 409
+
+
+class WeakPassword(DachubError):
+    """The password does not meet the policy."""
+
+    code = "weak-password"
+    status = 422
+
+
+class WrongPassword(DachubError):
+    """The current password is not right."""
+
+    code = "wrong-password"
+    status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A disabled person whose servers and tokens the hub has not yet ended."""
+
+    username: str
+    disabled_at: datetime

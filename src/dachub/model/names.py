@@ -22,12 +22,87 @@ GROUP_SLUG_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,18}[a-z0-9])?$"
 Username = Annotated[str, StringConstraints(pattern=USERNAME_PATTERN, max_length=USERNAME_MAX)]
 GroupSlug = Annotated[str, StringConstraints(pattern=GROUP_SLUG_PATTERN, max_length=GROUP_SLUG_MAX)]
 
+# Accounts that systems and programs of the platform use themselves: nobody may become one by a claim.
+RESERVED_USERNAMES = frozenset(
+    [
+        "adm",
+        "backup",
+        "bin",
+        "daemon",
+        "dachub",
+        "dbus",
+        "docker",
+        "ftp",
+        "games",
+        "gdm",
+        "gnats",
+        "hub",
+        "irc",
+        "jupyterhub",
+        "kmem",
+        "ldap",
+        "libvirt",
+        "list",
+        "lp",
+        "mail",
+        "man",
+        "messagebus",
+        "munge",
+        "mysql",
+        "news",
+        "nginx",
+        "nobody",
+        "nogroup",
+        "ntp",
+        "operator",
+        "polkitd",
+        "postfix",
+        "postgres",
+        "proxy",
+        "public",
+        "pulse",
+        "redis",
+        "root",
+        "rpc",
+        "rsyslog",
+        "rtkit",
+        "service",
+        "shadow",
+        "shutdown",
+        "slurm",
+        "smmsp",
+        "sshd",
+        "staff",
+        "sudo",
+        "sync",
+        "sys",
+        "syslog",
+        "tape",
+        "tcpdump",
+        "tss",
+        "tty",
+        "users",
+        "utmp",
+        "uucp",
+        "uuidd",
+        "video",
+        "wheel",
+        "www-data",
+    ]
+)
+_RESERVED_PREFIXES = ("pg-", "systemd-")
+
 _USERNAME = re.compile(USERNAME_PATTERN.rstrip("$") + r"\Z")
 
 
 def is_username(name: str) -> bool:
     """Whether ``name`` may be a username."""
     return _USERNAME.match(name) is not None
+
+
+def is_reserved_username(name: str) -> bool:
+    """Whether ``name`` belongs to the system and is nobody's to claim."""
+    return name in RESERVED_USERNAMES or name.startswith(_RESERVED_PREFIXES)
 
 
 def _slug(text: str) -> str:
@@ -65,3 +140,8 @@ def group_slug(name: str) -> str:
         return slug
     suffix = _digest(name, length=6)
     return f"{slug[: GROUP_SLUG_MAX - 7].strip('-') or 'g'}-{suffix}"
+
+
+def distinct_group_slug(name: str) -> str:
+    """Slug with a digest, for a name whose plain slug belongs to another group."""
+    return f"{_slug(name)[: GROUP_SLUG_MAX - 7].strip('-') or 'g'}-{_digest(name, length=6)}"

@@ -1,0 +1,15 @@
+"""The directory's rules."""
+
+from dachub.directory.services.accounts import LocalAccountService
+from dachub.directory.services.audit import AuditService
+from dachub.directory.services.groups import GroupService
+from dachub.directory.services.logins import LoginService
+from dachub.directory.services.people import PeopleService
+
+__all__ = [
+    "AuditService",
+    "GroupService",
+    "LocalAccountService",
+    "LoginService",
+    "PeopleService",
+]

@@ -1,0 +1,54 @@
+"""The audit log's SQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.directory.tables import AuditRow
+from dachub.model.people import AuditEntry
+
+
+class AuditStore:
+    """Appends to and reads the audit log."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def append(self, values: list[dict[str, object]]) -> None:
+        """Append entries; ``audit_id`` is given by the database."""
+        await self._session.execute(insert(AuditRow), values)
+
+    async def list(
+        self,
+        *,
+        username: str | None,
+        group: str | None,
+        action: str | None,
+        before: int | None,
+        limit: int,
+    ) -> list[AuditEntry]:
+        """Newest first."""
+        query = select(AuditRow).order_by(AuditRow.audit_id.desc()).limit(limit)
+        if username is not None:
+            query = query.where(AuditRow.username == username)
+        if group is not None:
+            query = query.where(AuditRow.group == group)
+        if action is not None:
+            query = query.where(AuditRow.action == action)
+        if before is not None:
+            query = query.where(AuditRow.audit_id < before)
+        rows = await self._session.scalars(query)
+        return [
+            AuditEntry(
+                audit_id=row.audit_id,
+                at=row.at,
+                actor=row.actor,
+                action=row.action,
+                username=row.username,
+                group=row.group,
+                details=row.details,
+                request_id=row.request_id,
+            )
+            for row in rows
+        ]

@@ -1,0 +1,144 @@
+"""Structured logs: Elastic Common Schema JSON in a file, text on a terminal, one event a line.
+
+Every line carries the id of the request it belongs to. Secrets are never logged: values under a
+telling key are replaced, whoever logs them.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import ecs_logging
+import structlog
+
+from dachub import __version__
+
+FILE_BYTES_MAX = 20 * 1024**2
+FILES_KEPT = 5
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Id of the request being answered; runs from hub to service."""
+
+_SECRET_KEY = re.compile(
+    r"token|password|secret|authorization|cookie|api_key|code_verifier", re.IGNORECASE
+)
+_SECRET_TEXT = re.compile(
+    r"(?i)\b(token|bearer|basic|password|secret|code)([=: ]\s*)[A-Za-z0-9._~+/=-]{12,}|(://[^/:@\s]+):[^@/\s]+@"
+)
+
+
+def _hide(text: str) -> str:
+    return _SECRET_TEXT.sub(
+        lambda found: f"{found[3]}:[hidden]@" if found[3] else f"{found[1]}{found[2]}[hidden]",
+        text,
+    )
+
+
+def _hide_secrets(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> Mapping[str, Any]:
+    for key, value in event.items():
+        if key in {"_record", "_from_structlog"}:
+            continue
+        if _SECRET_KEY.search(key) and value is not None:
+            event[key] = "[hidden]"
+        elif isinstance(value, str):
+            event[key] = _hide(value)
+    return event
+
+
+def _add_request_id(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> Mapping[str, Any]:
+    if (current := request_id.get()) is not None:
+        event.setdefault("request_id", current)
+    return event
+
+
+def _for_ecs(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Put our own fields below ``dachub`` and the known ones where the schema wants them."""
+    known = {"request_id": "http.request.id", "username": "user.name", "logger": "log.logger"}
+    kept = {"event", "level", "timestamp", "exception", "exc_info", "stack_info"}
+    translated: dict[str, Any] = {"service": {"name": "dachub", "version": __version__}}
+    own: dict[str, Any] = {}
+    for key, value in event.items():
+        if key in kept:
+            translated[key] = value
+        elif key in known:
+            translated[known[key]] = value
+        else:
+            own[key] = value
+    if "exception" in translated:
+        translated["error.stack_trace"] = translated.pop("exception")
+    if own:
+        translated["dachub"] = own
+    return translated
+
+
+def configure_logging(log_file: Path | None, level: str = "info") -> None:
+    """Send structlog and the standard library's logs to the terminal and ``log_file``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened for writing.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(allow=()),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        _add_request_id,
+        structlog.processors.format_exc_info,
+        _hide_secrets,
+    ]
+    drop = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                drop,
+                structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            ],
+        )
+    )
+    handlers: list[logging.Handler] = [terminal]
+    if log_file is not None:
+        file = logging.handlers.RotatingFileHandler(
+            log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
+        )
+        log_file.chmod(0o600)
+        file.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=shared,
+                processors=[drop, _for_ecs, ecs_logging.StructlogFormatter()],
+            )
+        )
+        handlers.append(file)
+    root = logging.getLogger()
+    root.handlers = handlers
+    root.setLevel(level.upper())
+    # A full disk must not take the service down, nor flood the terminal with tracebacks.
+    logging.raiseExceptions = False
+    for noisy in ("httpx", "httpcore", "multipart", "sqlalchemy", "asyncio", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
