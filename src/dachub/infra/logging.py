@@ -30,7 +30,8 @@ _SECRET_KEY = re.compile(
     r"token|password|secret|authorization|cookie|api_key|code_verifier", re.IGNORECASE
 )
 _SECRET_TEXT = re.compile(
-    r"(?i)\b(token|bearer|basic|password|secret|code)([=: ]\s*)[A-Za-z0-9._~+/=-]{12,}|(://[^/:@\s]+):[^@/\s]+@"
+    r"(?i)\b(token|bearer|basic|password|secret|code)([=: ]\s*)[A-Za-z0-9._~+/=-]{12,}"
+    r"|(://[^/:@\s]+):[^@/\s]+@"
 )
 
 

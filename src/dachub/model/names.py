@@ -22,73 +22,15 @@ GROUP_SLUG_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,18}[a-z0-9])?$"
 Username = Annotated[str, StringConstraints(pattern=USERNAME_PATTERN, max_length=USERNAME_MAX)]
 GroupSlug = Annotated[str, StringConstraints(pattern=GROUP_SLUG_PATTERN, max_length=GROUP_SLUG_MAX)]
 
-# Accounts that systems and programs of the platform use themselves: nobody may become one by a claim.
+# Accounts of systems and of the platform's own programs: nobody may become one by a claim.
 RESERVED_USERNAMES = frozenset(
-    [
-        "adm",
-        "backup",
-        "bin",
-        "daemon",
-        "dachub",
-        "dbus",
-        "docker",
-        "ftp",
-        "games",
-        "gdm",
-        "gnats",
-        "hub",
-        "irc",
-        "jupyterhub",
-        "kmem",
-        "ldap",
-        "libvirt",
-        "list",
-        "lp",
-        "mail",
-        "man",
-        "messagebus",
-        "munge",
-        "mysql",
-        "news",
-        "nginx",
-        "nobody",
-        "nogroup",
-        "ntp",
-        "operator",
-        "polkitd",
-        "postfix",
-        "postgres",
-        "proxy",
-        "public",
-        "pulse",
-        "redis",
-        "root",
-        "rpc",
-        "rsyslog",
-        "rtkit",
-        "service",
-        "shadow",
-        "shutdown",
-        "slurm",
-        "smmsp",
-        "sshd",
-        "staff",
-        "sudo",
-        "sync",
-        "sys",
-        "syslog",
-        "tape",
-        "tcpdump",
-        "tss",
-        "tty",
-        "users",
-        "utmp",
-        "uucp",
-        "uuidd",
-        "video",
-        "wheel",
-        "www-data",
-    ]
+    """
+    adm avahi backup bin daemon dachub dbus docker ftp games gdm gnats hub irc jupyterhub kmem ldap
+    libvirt list lp mail man messagebus munge mysql news nginx nobody nogroup ntp operator polkitd
+    postfix postgres proxy public pulse redis root rpc rsyslog rtkit service shadow shutdown slurm
+    smmsp sshd staff sudo sync sys syslog tape tcpdump tss tty users utmp uucp uuidd video wheel
+    www-data
+    """.split()  # noqa: SIM905  a list of fifty lines would hide what it says
 )
 _RESERVED_PREFIXES = ("pg-", "systemd-")
 

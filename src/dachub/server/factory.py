@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -22,6 +23,7 @@ from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import LocalAccountStore, PersonStore
 from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
+from dachub.model.problems import Unavailable
 from dachub.server.hubapi import HubAPI
 
 
@@ -62,7 +64,15 @@ class Factory:
 
 
 class Process:
-    """What lives as long as the process: settings, engine, clock, the way to the hub."""
+    """What lives as long as the process: settings, engine, clock, secrets, the way to the hub.
+
+    Parameters
+    ----------
+    hub_token
+        What the hub shows to be the hub.
+    portal_secret
+        Signs cookies and forms.
+    """
 
     def __init__(
         self,
@@ -71,18 +81,33 @@ class Process:
         *,
         hub: HubAPI,
         clock: Clock | None = None,
+        hub_token: str = "",
+        portal_secret: str | None = None,
+        public_url: str = "",
         sessions: SessionMaker | None = None,
     ) -> None:
         self.settings = settings
         self.engine = engine
         self.hub = hub
         self.clock: Clock = clock or SystemClock()
+        self.hub_token = hub_token
+        self.portal_secret = portal_secret or secrets.token_urlsafe(32)
+        self.public_origin = "/".join(public_url.split("/")[:3])
         self.sessions = sessions or session_maker(engine)
+        self.started_at = self.clock.now()
+        self.database_ready = True
 
     @classmethod
     def connect(cls, settings: Settings, database_url: str, *, hub: HubAPI | None = None) -> Self:
         """For a database; connects only when first used."""
         return cls(settings, create_engine(database_url), hub=hub or HubAPI("", ""))
+
+    def require_database(self) -> None:
+        """Raise :class:`Unavailable` until the database could be reached and migrated."""
+        if not self.database_ready:
+            raise Unavailable(
+                "The database is not ready yet; this service keeps trying. Try again in a minute."
+            )
 
     @asynccontextmanager
     async def factory(self) -> AsyncIterator[Factory]:

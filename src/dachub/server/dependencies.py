@@ -1,0 +1,60 @@
+"""What handlers ask for: the process, the services of one transaction, the caller."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from dachub.directory.models import Principal
+from dachub.server.auth import authenticate
+from dachub.server.factory import Factory, Process
+
+
+def _process(request: Request) -> Process:
+    process: Process = request.app.state.process
+    return process
+
+
+CurrentProcess = Annotated[Process, Depends(_process)]
+"""Settings, clock, secrets, the way to the hub."""
+
+
+async def _services(process: CurrentProcess) -> AsyncIterator[Factory]:
+    process.require_database()
+    async with process.factory() as factory:
+        yield factory
+
+
+# Scope "function": the transaction is committed before the answer is sent, so what a client was
+# told has happened.
+Services = Annotated[Factory, Depends(_services, scope="function")]
+"""Services of one transaction, which is committed when the handler returns."""
+
+
+async def _caller(request: Request, process: CurrentProcess, services: Services) -> Principal:
+    caller = await authenticate(request, process, services.people())
+    request.state.caller = caller.name
+    return caller
+
+
+Caller = Annotated[Principal, Depends(_caller, scope="function")]
+"""Whoever calls, checked in the directory; anonymous callers get 401, or the login in a browser."""
+
+
+def _hub(caller: Caller) -> Principal:
+    caller.require_hub()
+    return caller
+
+
+def _administrator(caller: Caller) -> Principal:
+    caller.require_administrator()
+    return caller
+
+
+HubOnly = Depends(_hub, scope="function")
+"""For routes that only the hub may call."""
+
+AdministratorOnly = Depends(_administrator, scope="function")
+"""For routes that only administrators may call."""
