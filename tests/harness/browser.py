@@ -1,7 +1,7 @@
 """A real Chromium, wide and narrow, that saves what it saw.
 
-Fixtures for a ``conftest.py``: ``from tests.harness.browser import browser, visit``. Chromium is the
-system's, or what ``DACHUB_CHROMIUM`` names.
+Fixtures for a ``conftest.py``: ``from tests.harness.browser import browser, visit``. Chromium is
+the system's, or what ``DACHUB_CHROMIUM`` names.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Open a page in a context of its own: ``visit(url, width=NARROW)``; a failure is photographed."""
+    """Open a page in a context of its own, ``visit(url, width=NARROW)``; photograph a failure."""
     with ExitStack() as stack:
         pages: list[Page] = []
 

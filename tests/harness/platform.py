@@ -24,7 +24,6 @@ import httpx
 import psutil
 import yaml
 from supervisor.xmlrpc import SupervisorTransport
-
 from tests.harness.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -278,7 +277,9 @@ class Platform:
         if self._process is not None:
             self._process.wait(STOP_SECONDS)
         for entry in pwd.getpwall():
-            if entry.pw_name not in self._accounts_before and entry.pw_dir.startswith(str(self._top)):
+            if entry.pw_name not in self._accounts_before and entry.pw_dir.startswith(
+                str(self._top)
+            ):
                 subprocess.run(["userdel", entry.pw_name], check=False, capture_output=True)
         deadline = time.monotonic() + 10
         while self._top.exists() and time.monotonic() < deadline:

@@ -6,7 +6,6 @@ import re
 from typing import Any, Self
 
 import httpx
-
 from tests.harness.waiting import until
 
 XSRF = "_xsrf"
@@ -26,9 +25,7 @@ class Visitor:
         self.username = username
         self._password = password
         self._token: str | None = None
-        self.http = httpx.Client(
-            base_url=url, follow_redirects=True, timeout=30, trust_env=False
-        )
+        self.http = httpx.Client(base_url=url, follow_redirects=True, timeout=30, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
