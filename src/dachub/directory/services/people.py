@@ -52,9 +52,16 @@ class PeopleService:
         return await self.person(username)
 
     async def list(
-        self, by: Principal, *, after: str | None = None, limit: int = PEOPLE_MAX
+        self,
+        by: Principal,
+        *,
+        search: str = "",
+        after: str | None = None,
+        limit: int = PEOPLE_MAX,
     ) -> list[Person]:
         """People by username, at most 1000; ``after`` a username continues a page.
+
+        ``search`` is part of a username, full name, email address or affiliation.
 
         Raises
         ------
@@ -63,7 +70,10 @@ class PeopleService:
         """
         by.require_administrator()
         found = await self._people.people(
-            now=self._clock.now(), after=after, limit=max(1, min(limit, PEOPLE_MAX))
+            now=self._clock.now(),
+            search=search,
+            after=after,
+            limit=max(1, min(limit, PEOPLE_MAX)),
         )
         return await self._with_groups(found)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -130,15 +130,30 @@ class PersonStore:
         *,
         now: datetime,
         usernames: Sequence[str] | None = None,
+        search: str = "",
         after: str | None = None,
         limit: int | None = None,
     ) -> list[Person]:
-        """People by username, with their affiliations, without their groups."""
+        """People by username, with their affiliations, without their groups.
+
+        ``search`` is part of a name, address or affiliation.
+        """
         query = select(PersonRow).order_by(PersonRow.username).limit(limit)
         if usernames is not None:
             query = query.where(PersonRow.username.in_(usernames))
         if after is not None:
             query = query.where(PersonRow.username > after)
+        if search:
+            named = (PersonRow.username, PersonRow.full_name, PersonRow.email)
+            affiliated = select(AffiliationRow.username).where(
+                AffiliationRow.value.icontains(search, autoescape=True)
+            )
+            query = query.where(
+                or_(
+                    *(column.icontains(search, autoescape=True) for column in named),
+                    PersonRow.username.in_(affiliated),
+                )
+            )
         rows = (await self._session.scalars(query.execution_options(populate_existing=True))).all()
         affiliations = await self._affiliations([row.username for row in rows], now)
         return [
