@@ -144,6 +144,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # no key of ours; refused below
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key.value}' is given twice", key.start_mark
@@ -214,14 +216,15 @@ def parse(
         )
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
-        if given:
+        if given and isinstance(tree.get(section) or {}, dict):
             tree[section] = {**(tree.get(section) or {}), **given}
     # A section whose keys are all commented out is as good as absent.
     tree = {key: value for key, value in tree.items() if value is not None}
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        faults = [_fault(detail) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        faults = [_fault(detail) for detail in details if not _follows(detail, details)]
         word = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         listed = "".join(f"\n  - {fault}" for fault in faults)
         raise ConfigurationError(f"{source} has {word}:{listed}") from error
@@ -247,6 +250,14 @@ def _fault(detail: ErrorDetails) -> str:
     given = detail["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
     return f"{where}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{shown[:80]}"
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list only counts as too short because its items have faults."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place for other in details if other is not detail
+    )
 
 
 def _keys_at(path: tuple[int | str, ...]) -> list[str]:
@@ -321,14 +332,14 @@ def external_database_url(
 def commented_text() -> str:
     """Text of a first ``dachub.yaml``: every setting explained, with its default, commented out."""
     lines = [
-        "# The configuration of dachub. Everything is optional: what is commented out shows the",
-        "# default. To change a value take the first '#' away, of its section's line too; then run",
-        "# 'dachub config check'. Changes count from the next start on.",
+        "## The configuration of dachub. Everything is optional: what is commented out shows the",
+        "## default. To change a value take the first '#' away, of its section's line too; run",
+        "## 'dachub config check'. Changes count from the next start on.",
     ]
     for name, field in Settings.model_fields.items():
         section = section_in(field.annotation)
         assert section is not None  # noqa: S101  every key at the top is a section
-        lines += ["", f"# {(section.__doc__ or '').strip()}", f"#{name}:"]
+        lines += ["", f"## {(section.__doc__ or '').strip()}", f"#{name}:"]
         lines += _commented(section, "  ")
     return "\n".join(lines) + "\n"
 
