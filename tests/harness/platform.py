@@ -26,7 +26,6 @@ import yaml
 from supervisor.xmlrpc import SupervisorTransport
 from tests.harness.waiting import until
 
-REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 60
 Part = Literal["postgres", "service", "hub", "proxy"]
@@ -107,13 +106,13 @@ class Platform:
         return {
             **kept,
             "HOME": str(self._top),
-            "PYTHONPATH": str(REPOSITORY / "src"),
+            "DACHUB_USER_ENVIRONMENT": sys.executable,
             **self._environment,
         }
 
     def command(self, *arguments: str) -> list[str]:
         """The ``dachub`` command with ``arguments``, as the platform's account."""
-        return [*self._as_account(), sys.executable, "-m", "dachub", *arguments]
+        return [*self._as_account(), str(Path(sys.executable).with_name("dachub")), *arguments]
 
     def dachub(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run the ``dachub`` command on this data directory and give what it printed."""

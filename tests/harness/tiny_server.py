@@ -1,9 +1,9 @@
 """A single-user server that is up in milliseconds and bears witness of its own life.
 
 Stands in for JupyterLab where hundreds of sessions are needed. Only the standard library, and
-little of that. Run it with ``DACHUB_WITNESS`` naming a directory: each process writes one file there,
-a line for each event: ``listening``, ``alive`` (every half second), ``ended``. A request whose path
-ends in ``/exit`` ends it, as a crash would.
+little of that. Run it with ``DACHUB_WITNESS`` naming a directory: each process writes one file
+there, a line for each event: ``listening``, ``alive`` (every half second), ``ended``. A request
+whose path ends in ``/exit`` ends it, as a crash would.
 """
 
 import json

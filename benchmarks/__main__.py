@@ -1,0 +1,39 @@
+"""``python -m benchmarks [NAME...] [--markdown FILE]``: measure and print; stops by itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.report import Row, markdown
+
+NAMES = ("client_import", "events", "spawn", "portal_page", "storm")
+
+
+def main() -> int:
+    """Run the benchmarks that are named, all without a name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", default=[],
+                        help=f"any of {', '.join(NAMES)}; all when none is given")  # fmt: skip
+    parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    for name in arguments.names or NAMES:
+        start = time.monotonic()
+        print(f"{name} ...", end=" ", flush=True)
+        run: Callable[[], list[Row]] = import_module(f"benchmarks.{name}").run
+        rows += run()
+        print(f"{time.monotonic() - start:.0f} s", flush=True)
+    table = markdown(rows)
+    print(f"\n{table}")
+    if arguments.markdown:
+        arguments.markdown.write_text(f"{table}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
