@@ -95,7 +95,8 @@ def account() -> Account | None:
     except KeyError:
         made = subprocess.run(
             ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir",
-             "/nonexistent", "--shell", "/usr/sbin/nologin", "--comment", "PostgreSQL of dachub", ACCOUNT],
+             "/nonexistent", "--shell", "/usr/sbin/nologin", "--comment",
+             "PostgreSQL of dachub", ACCOUNT],
             capture_output=True,
             text=True,
             check=False,

@@ -84,7 +84,8 @@ class Supervisor:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-m",
-                 "supervisor.supervisord", "--nodaemon", "--configuration", self._layout.run / "supervisord.conf"],
+                 "supervisor.supervisord", "--nodaemon", "--configuration",
+                 self._layout.run / "supervisord.conf"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -264,7 +264,7 @@ class Platform:
         if os.geteuid() != 0:
             lines += [
                 "  All people's servers run under this one account: people are NOT protected from",
-                "  each other and can read the platform's data. For more than a trial, run as root.",
+                "  each other and can read the platform's data. Beyond a trial, run it as root.",
             ]
         if settings.listen.is_loopback and not settings.listen.behind_proxy:
             lines += ["  Only programs on this machine can connect."]

@@ -1,0 +1,113 @@
+"""The way of the commands to the platform's data: straight to its database, as the operator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from dachub import config
+from dachub.config import Settings, external_database_url
+from dachub.directory.models import Principal
+from dachub.local.firstrun import operator
+from dachub.local.layout import Layout, default_data_directory
+from dachub.local.postgres import EmbeddedPostgres
+from dachub.local.wiring import Endpoints
+from dachub.model.names import GroupSlug
+from dachub.model.problems import InvalidInput, NotFound, Unavailable
+from dachub.server.factory import Factory, Process
+
+Result = TypeVar("Result")
+
+
+def layout_of(data: Path | None) -> Layout:
+    """Paths of the data directory named on the command line, or of the default one."""
+    return Layout(default_data_directory() if data is None else data.absolute())
+
+
+def settings_of(layout: Layout) -> Settings:
+    """The configuration of a data directory that exists.
+
+    Raises
+    ------
+    NotFound
+        If there is nothing of the platform's there.
+    ConfigurationError
+    """
+    if not layout.config.exists():
+        raise NotFound(
+            f"There is no platform in {layout.data}. Name its directory with --data, "
+            "or make a new one with: dachub up"
+        )
+    return config.load(layout.config)
+
+
+def database_url(layout: Layout, settings: Settings) -> str:
+    """URL of the service's database, with its password.
+
+    Raises
+    ------
+    Unavailable
+        If it is the embedded one and was never started.
+    """
+    external = external_database_url(settings)
+    if external is not None:
+        return external
+    endpoints = Endpoints.read(layout)
+    if endpoints is None:
+        raise Unavailable(f"The platform in {layout.data} is not running: start it with dachub up.")
+    return EmbeddedPostgres(layout, endpoints.postgres_port).url()
+
+
+def operate(data: Path | None, work: Callable[[Factory, Principal], Awaitable[Result]]) -> Result:
+    """Do ``work`` as the operator, in one transaction.
+
+    Raises
+    ------
+    Unavailable
+        If the database does not answer, or was never migrated.
+    """
+    layout = layout_of(data)
+    settings = settings_of(layout)
+    url = database_url(layout, settings)
+
+    async def run() -> Result:
+        process = Process.connect(settings, url)
+        try:
+            async with process.factory() as factory:
+                return await work(factory, operator())
+        finally:
+            await process.close()
+
+    try:
+        return asyncio.run(run())
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[-1]
+        raise Unavailable(
+            f"The database of {layout.data} does not answer ({reason}). "
+            "Is the platform running? Start it with: dachub up"
+        ) from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != "42P01":  # a table that is not there
+            raise
+        raise Unavailable("The database has no tables yet. Run: dachub migrate") from error
+
+
+def group_slug(text: str) -> str:
+    """``text`` if it may name a group.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    try:
+        return TypeAdapter(GroupSlug).validate_python(text)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"'{text[:40]}' cannot name a group: use up to 20 lower-case letters, digits, hyphens "
+            "and underscores, beginning and ending with a letter or digit."
+        ) from error
