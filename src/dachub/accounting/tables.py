@@ -67,7 +67,7 @@ class SegmentRow(Base):
         CheckConstraint("ended_at is null or ended_at >= started_at", name="interval"),
         CheckConstraint("counted_to >= started_at", name="counted"),
         Index(None, "session_id"),
-        Index(None, "started_at", "ended_at"),
+        Index("ix_segment_span", text("tstzrange(started_at, ended_at)"), postgresql_using="gist"),
         Index("ix_segment_open", "segment_id", postgresql_where=text("ended_at is null")),
     )
 

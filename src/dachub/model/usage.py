@@ -102,7 +102,8 @@ class GroupBalance(BaseModel):
 
     group: str
     title: str = ""
-    used: int = Field(description="Milli-core-seconds in the period of the allocation in force")
+    since: datetime | None = Field(default=None, description="From when on ``used`` counts")
+    used: int = Field(description="Milli-core-seconds charged to the allocations in force")
     allocated: int | None = None
     left: int | None = None
     resets_at: datetime | None = None

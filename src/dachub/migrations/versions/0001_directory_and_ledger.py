@@ -229,7 +229,11 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_segment_session_id"), "segment", ["session_id"], unique=False)
     op.create_index(
-        op.f("ix_segment_started_at_ended_at"), "segment", ["started_at", "ended_at"], unique=False
+        "ix_segment_span",
+        "segment",
+        [sa.literal_column("tstzrange(started_at, ended_at)")],
+        unique=False,
+        postgresql_using="gist",
     )
     op.create_table(
         "allocation_adjustment",
@@ -259,7 +263,7 @@ def downgrade() -> None:
         op.f("ix_allocation_adjustment_allocation_id"), table_name="allocation_adjustment"
     )
     op.drop_table("allocation_adjustment")
-    op.drop_index(op.f("ix_segment_started_at_ended_at"), table_name="segment")
+    op.drop_index("ix_segment_span", table_name="segment", postgresql_using="gist")
     op.drop_index(op.f("ix_segment_session_id"), table_name="segment")
     op.drop_index(
         "ix_segment_open", table_name="segment", postgresql_where=sa.text("ended_at is null")

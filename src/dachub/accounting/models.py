@@ -1,0 +1,235 @@
+"""Plain values of the ledger; the merge of what is known of a session's life is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from dachub.model.problems import Conflict, InvalidInput
+from dachub.model.sessions import EndReason, SessionDescription
+from dachub.model.site import Environment, Size
+from dachub.model.usage import Policy
+
+CONCLUDED = (EndReason.LOST, EndReason.FAILED)
+"""Reasons of an estimated end that was only concluded from absence: the weakest kind."""
+
+
+class InvalidPeriod(InvalidInput):
+    """A period that ends before it begins, or lies outside what can be accounted."""
+
+    code = "invalid-period"
+
+
+class InvalidAmount(InvalidInput):
+    """An amount that is no number, not whole in the base unit, or out of range."""
+
+    code = "invalid-amount"
+
+
+class AllocationBelowZero(Conflict):
+    """An adjustment that would leave an allocation with less than nothing."""
+
+    code = "allocation-below-zero"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """When a server was ready; exact where the hub saw it."""
+
+    at: datetime
+    is_estimate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """When and why a session ended; exact where the end was seen."""
+
+    at: datetime
+    reason: EndReason
+    is_estimate: bool = False
+
+    @property
+    def _weight(self) -> tuple[int, float, str]:
+        """Smaller wins: the earliest exact, else the latest estimate, else the latest concluded."""
+        if not self.is_estimate:
+            return (0, self.at.timestamp(), self.reason)
+        return (2 if self.is_concluded else 1, -self.at.timestamp(), self.reason)
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether it was only concluded from the server's absence."""
+        return self.is_estimate and self.reason in CONCLUDED
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is known of a session's life.
+
+    :meth:`merge` is commutative, associative and idempotent, so the ledger ends up the same in
+    whatever order, and however often, it is told:
+
+    - of starts an exact one counts before an estimated one, then the earliest;
+    - of ends an exact one counts first (the earliest), then an estimated one (the latest), then one
+      that was only concluded (the latest), and that only until the server is seen alive again;
+    - a clock that ran backwards makes a session of no length, marked as an estimate, never a
+      negative one.
+    """
+
+    start: Start | None = None
+    end: End | None = None
+    seen_at: datetime | None = None
+
+    def merge(self, other: Life) -> Life:
+        """What is known when both are."""
+        starts = [start for start in (self.start, other.start) if start is not None]
+        ends = [end for end in (self.end, other.end) if end is not None]
+        seen = [at for at in (self.seen_at, other.seen_at) if at is not None]
+        return Life(
+            min(starts, key=lambda start: (start.is_estimate, start.at), default=None),
+            min(ends, key=lambda end: end._weight, default=None),
+            max(seen, default=None),
+        ).consistent()
+
+    def consistent(self) -> Life:
+        """The same without contradictions; merging again changes nothing."""
+        start, end = self.start, self.end
+        if end is not None and end.is_concluded:
+            alive_later = self.seen_at is not None and self.seen_at > end.at
+            if alive_later or (start is not None and end.reason is EndReason.FAILED):
+                end = None
+        if start is not None and end is not None and end.at < start.at:
+            if end.is_estimate:
+                end = End(start.at, end.reason, is_estimate=True)
+            else:
+                start = Start(end.at, is_estimate=True)
+        return Life(start, end, self.seen_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The stretch [since, until) of a segment that ``usage_day`` holds."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(slots=True)
+class Entry:
+    """A session in the ledger, with its segment as far as there is one."""
+
+    description: SessionDescription
+    life: Life = Life()
+    stored: bool = False
+    segment_id: int | None = None
+    counted: Counted | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class UsageKey:
+    """What ``usage_day`` is kept by."""
+
+    day: date
+    username: str
+    group: str
+    kind: str
+
+
+@dataclass(slots=True)
+class Amounts:
+    """Usage in integers."""
+
+    milli_core_seconds: int = 0
+    memory_byte_seconds: int = 0
+    gpu_seconds: int = 0
+
+    def add(self, description: SessionDescription, seconds: int) -> None:
+        """Add ``seconds`` (may be negative) with the session's resources."""
+        self.milli_core_seconds += seconds * description.milli_cores
+        self.memory_byte_seconds += seconds * description.memory_bytes
+        self.gpu_seconds += seconds * description.gpus
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDifference:
+    """A row of ``usage_day`` that is not what the segments say, in milli-core-seconds."""
+
+    key: UsageKey
+    counted: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An allocation of core-hours, in milli-core-seconds."""
+
+    since: datetime
+    until: datetime
+    amount: int
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the site offers and whom people ask, for the decision whether a server may start."""
+
+    sizes: Sequence[Size]
+    environments: Sequence[Environment]
+    contact: str = "your administrator"
+
+
+class ActiveServer(BaseModel):
+    """A server that the hub says is running or starting.
+
+    ``session`` and ``started_at`` are what the hub keeps in the server's state; a server that was
+    started without the ledger has none.
+    """
+
+    username: str
+    server_name: str = ""
+    ready: bool
+    session_id: UUID | None = None
+    session: SessionDescription | None = None
+    started_at: datetime | None = None
+    hub_started_at: datetime | None = None
+    last_activity_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class ReconcileOutcome:
+    """What a comparison of the ledger with the hub found and did."""
+
+    SKIPPED: ClassVar[str] = "another process is reconciling"
+    skipped: bool = False
+    seen: int = 0
+    adopted: list[UUID] = field(default_factory=list)
+    reopened: list[UUID] = field(default_factory=list)
+    lost: list[UUID] = field(default_factory=list)
+    failed: list[UUID] = field(default_factory=list)
+    absent: list[UUID] = field(default_factory=list)
+    unaccounted: list[str] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """On one line, for people."""
+        if self.skipped:
+            return self.SKIPPED
+        parts = [f"{self.seen} running"]
+        names = ("adopted", "reopened", "lost", "failed", "absent", "unaccounted")
+        parts += [f"{len(found)} {name}" for name in names if (found := getattr(self, name))]
+        if self.contradictions:
+            parts.append(f"{len(self.contradictions)} ended but still active")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRun:
+    """When a background worker last succeeded, and what it found."""
+
+    name: str
+    succeeded_at: datetime
+    outcome: str

@@ -1,0 +1,121 @@
+"""Sessions, for those who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from dachub.accounting.services.usage import period, require_may_see
+from dachub.accounting.store.sessions import SessionStore, State
+from dachub.directory.models import Principal, PrincipalKind
+from dachub.infra.clock import Clock
+from dachub.model.people import Role
+from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
+from dachub.model.sessions import SessionRecord
+
+LIMIT_MAX = 1000
+EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+NEVER = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
+
+
+class SessionService:
+    """Lists sessions; keeps when the platform is to stop them."""
+
+    def __init__(self, store: SessionStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def list(
+        self,
+        by: Principal,
+        *,
+        username: str | None = None,
+        group: str | None = None,
+        state: State | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        before: UUID | None = None,
+    ) -> list[SessionRecord]:
+        """Sessions that overlap [since, until), newest first.
+
+        Parameters
+        ----------
+        limit
+            At most 1000.
+        before
+            Id of the last session of the page before, to go on from there.
+
+        Raises
+        ------
+        PermissionDenied
+            Own sessions, those of a group for its managers and PIs, all for administrators.
+        InvalidPeriod, InvalidInput
+        """
+        username = require_may_see(by, username=username, group=group)
+        if since is not None or until is not None:
+            since, until = period(since or EVER, until or NEVER)
+        if any("\0" in text for text in (username, group) if text is not None):
+            raise InvalidInput("A name cannot contain the character NUL.")
+        return await self._store.records(
+            now=self._clock.now(),
+            username=username,
+            group=group,
+            state=state,
+            since=since,
+            until=until,
+            before=before,
+            limit=max(1, min(limit, LIMIT_MAX)),
+        )
+
+    async def show(self, by: Principal, session_id: UUID) -> SessionRecord:
+        """One session, for its owner, its group's managers and PIs, and administrators.
+
+        Raises
+        ------
+        NotFound
+            If there is none, or ``by`` may not know of it.
+        """
+        found = await self._store.find(session_id, self._clock.now())
+        own = found is not None and found.username == by.name
+        if (
+            found is None
+            or by.kind is PrincipalKind.HUB
+            or not (own or by.has(found.group, Role.MANAGER))
+        ):
+            raise NotFound(f"There is no session {session_id} that you may see.")
+        return found
+
+    async def stoppable(self, by: Principal, session_id: UUID) -> SessionRecord:
+        """A session that ``by`` may stop: the owner in person, or an administrator.
+
+        Raises
+        ------
+        NotFound, PermissionDenied
+        """
+        found = await self.show(by, session_id)
+        if found.username != by.name and not by.is_administrator:
+            raise PermissionDenied("Only its owner or an administrator may stop a session.")
+        return found
+
+    async def running(self) -> Sequence[SessionRecord]:
+        """All sessions that have started and not ended; asks nobody's rights."""
+        return await self._store.records(now=self._clock.now(), state="running")
+
+    async def schedule_stop(
+        self, session_id: UUID, at: datetime | None, reason: str | None = None
+    ) -> None:
+        """Have an open session stopped at a moment, with a notice to its owner; ``None`` lifts it.
+
+        Raises
+        ------
+        NotFound
+            If there is no such session, or it has ended.
+        """
+        if not await self._store.schedule_stop(session_id, at, reason if at else None):
+            raise NotFound(f"There is no open session {session_id}.")
+
+    async def due_for_stop(self, now: datetime) -> Sequence[SessionRecord]:
+        """Open sessions that are to be stopped by ``now``."""
+        return await self._store.due_for_stop(now)

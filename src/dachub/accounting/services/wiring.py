@@ -1,0 +1,89 @@
+"""Puts the services together on one database session, so that nobody else needs the stores."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.models import Offer
+from dachub.accounting.services.allocations import AllocationService
+from dachub.accounting.services.ledger import Ledger
+from dachub.accounting.services.quota import QuotaService
+from dachub.accounting.services.reconcile import Reconciler
+from dachub.accounting.services.sessions import SessionService
+from dachub.accounting.services.usage import UsageService
+from dachub.accounting.services.workers import WorkerService
+from dachub.accounting.settings import QuotaSettings
+from dachub.accounting.store.allocations import AllocationStore
+from dachub.accounting.store.ledger import LedgerStore
+from dachub.accounting.store.sessions import SessionStore
+from dachub.accounting.store.usage import UsageStore
+from dachub.accounting.store.workers import WorkerStore
+from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.infra.clock import Clock
+
+
+class Accounting:
+    """Makes the services of accounting, all on one session in one transaction."""
+
+    def __init__(
+        self,
+        session: AsyncSession,
+        clock: Clock,
+        settings: QuotaSettings,
+        offer: Offer,
+        *,
+        people: PeopleService,
+        groups: GroupService,
+        audit: AuditService,
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._offer = offer
+        self._people = people
+        self._groups = groups
+        self._audit = audit
+        self._allocations = AllocationStore(session)
+        self._ledger = LedgerStore(session)
+        self._sessions = SessionStore(session)
+        self._usage = UsageStore(session)
+        self._workers = WorkerStore(session)
+
+    def ledger(self) -> Ledger:
+        """What happened to sessions."""
+        return Ledger(self._ledger, self._workers, self._clock)
+
+    def sessions(self) -> SessionService:
+        """Sessions, to be read."""
+        return SessionService(self._sessions, self._clock)
+
+    def usage(self) -> UsageService:
+        """Usage reports."""
+        return UsageService(self._usage, self._clock)
+
+    def quota(self) -> QuotaService:
+        """Balances and decisions."""
+        return QuotaService(
+            self._allocations,
+            self._usage,
+            self._sessions,
+            self._people,
+            self._groups,
+            self._audit,
+            self._clock,
+            self._settings,
+            self._offer,
+        )
+
+    def allocations(self) -> AllocationService:
+        """Allocations."""
+        return AllocationService(
+            self._allocations, self._usage, self._groups, self._audit, self._clock
+        )
+
+    def reconciler(self) -> Reconciler:
+        """The comparison of ledger and hub."""
+        return Reconciler(self.ledger(), self._ledger, self._workers, self._clock, self._settings)
+
+    def workers(self) -> WorkerService:
+        """Last successes of background workers."""
+        return WorkerService(self._workers, self._clock)

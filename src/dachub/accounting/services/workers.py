@@ -1,0 +1,27 @@
+"""When background workers last succeeded, for the status page and the doctor."""
+
+from __future__ import annotations
+
+from dachub.accounting.models import WorkerRun
+from dachub.accounting.store.workers import WorkerStore
+from dachub.infra.clock import Clock
+
+
+class WorkerService:
+    """Keeps the last success of every worker."""
+
+    def __init__(self, store: WorkerStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def record(self, name: str, outcome: str = "") -> None:
+        """Note that a worker has just succeeded."""
+        await self._store.record(name, self._clock.now(), outcome)
+
+    async def last(self, name: str) -> WorkerRun | None:
+        """The last success of a worker; ``None`` if it never ran."""
+        return await self._store.last(name)
+
+    async def all(self) -> list[WorkerRun]:
+        """The last success of every worker, by name."""
+        return await self._store.all()

@@ -1,0 +1,275 @@
+"""What the ledger writes. Callers hold the ledger's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, RowMapping, func, insert, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.models import (
+    Amounts,
+    Counted,
+    End,
+    Entry,
+    Life,
+    Start,
+    UsageDifference,
+    UsageKey,
+)
+from dachub.accounting.store.bulk import rows_of
+from dachub.accounting.tables import SegmentRow, SessionRow, UsageDayRow
+from dachub.model.sessions import EndReason, Kind, SessionDescription
+
+LEDGER_LOCK = 0x64616368756201
+RECONCILE_LOCK = 0x64616368756202
+
+_FIXED = tuple(SessionDescription.model_fields)
+_LIFE = (
+    "started_at",
+    "start_is_estimate",
+    "ended_at",
+    "end_reason",
+    "end_is_estimate",
+    "last_seen_at",
+)
+_AMOUNTS = ("milli_core_seconds", "memory_byte_seconds", "gpu_seconds")
+
+# What usage_day must be: every segment split at midnights (UTC) as far as it is counted.
+_EXPECTED = """
+    select d::date as day, s.username, s."group", s.kind,
+           sum(t.seconds * g.milli_cores)::bigint as milli_core_seconds,
+           sum(t.seconds::numeric * g.memory_bytes) as memory_byte_seconds,
+           sum(t.seconds * g.gpus)::bigint as gpu_seconds
+    from segment g
+    join session s using (session_id)
+    cross join lateral generate_series(
+        date_trunc('day', g.started_at at time zone 'UTC'),
+        g.counted_to at time zone 'UTC', interval '1 day') d
+    cross join lateral (select extract(epoch from
+        least(g.counted_to at time zone 'UTC', d + interval '1 day')
+        - greatest(g.started_at at time zone 'UTC', d))::bigint as seconds) t
+    where t.seconds > 0
+    group by 1, 2, 3, 4
+"""
+
+
+class LedgerStore:
+    """Sessions, segments and ``usage_day`` as one."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def lock(self) -> None:
+        """Be the only writer of the ledger until the transaction ends."""
+        await self._session.execute(select(func.pg_advisory_xact_lock(LEDGER_LOCK)))
+
+    async def try_lock_reconciliation(self) -> bool:
+        """Whether nobody else is reconciling; held until the transaction ends."""
+        return bool(
+            await self._session.scalar(select(func.pg_try_advisory_xact_lock(RECONCILE_LOCK)))
+        )
+
+    async def entries(self, session_ids: Collection[UUID]) -> dict[UUID, Entry]:
+        """Sessions by their id, as far as the ledger knows them."""
+        if not session_ids:
+            return {}
+        return await self._entries(SessionRow.session_id == func.any(list(session_ids)))
+
+    async def open_entries(self, kind: Kind) -> dict[UUID, Entry]:
+        """All sessions of a kind without an end."""
+        return await self._entries(SessionRow.ended_at.is_(None), SessionRow.kind == kind)
+
+    async def uncounted(self, midnight: datetime, now: datetime) -> dict[UUID, Entry]:
+        """Open sessions whose segment is counted to before ``midnight``, or into the future."""
+        return await self._entries(
+            SegmentRow.ended_at.is_(None),
+            or_(SegmentRow.counted_to < midnight, SegmentRow.counted_to > now),
+        )
+
+    async def _entries(self, *conditions: ColumnElement[bool]) -> dict[UUID, Entry]:
+        columns = SessionRow.__table__.columns
+        rows = await self._session.execute(
+            select(
+                *(columns[name] for name in (*_FIXED, *_LIFE)),
+                SegmentRow.segment_id,
+                SegmentRow.started_at.label("counted_since"),
+                SegmentRow.counted_to,
+            )
+            .outerjoin(SegmentRow, SegmentRow.session_id == SessionRow.session_id)
+            .where(*conditions)
+        )
+        return {row["session_id"]: _entry(row) for row in rows.mappings()}
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """Add sessions the ledger does not know."""
+        await self._write_sessions(entries, new=True)
+
+    async def change(self, entries: Sequence[Entry]) -> None:
+        """Write what is now known of the lives of known sessions."""
+        await self._write_sessions(entries, new=False)
+
+    async def _write_sessions(self, entries: Sequence[Entry], *, new: bool) -> None:
+        if not entries:
+            return
+        records = [
+            {**_fixed_columns(entry.description), **_life_columns(entry.life)} for entry in entries
+        ]
+        if new:
+            names = (*_FIXED, *_LIFE)
+            table = rows_of(SessionRow, names, records)
+            await self._session.execute(insert(SessionRow).from_select(list(names), select(table)))
+            return
+        table = rows_of(SessionRow, ("session_id", *_LIFE), records)
+        await self._session.execute(
+            update(SessionRow)
+            .where(SessionRow.session_id == table.c.session_id)
+            .values({name: table.c[name] for name in _LIFE})
+            .execution_options(synchronize_session=False)
+        )
+
+    async def put_segments(self, entries: Sequence[Entry]) -> None:
+        """Write the segments of sessions that have started; those without an id are added."""
+        for new in (True, False):
+            records = [
+                _segment_columns(entry, entry.counted)
+                for entry in entries
+                if entry.counted is not None and (entry.segment_id is None) is new
+            ]
+            if not records:
+                continue
+            if new:
+                names = [name for name in records[0] if name != "segment_id"]
+                table = rows_of(SegmentRow, names, records)
+                await self._session.execute(insert(SegmentRow).from_select(names, select(table)))
+                continue
+            names = ["segment_id", "started_at", "ended_at", "counted_to"]
+            table = rows_of(SegmentRow, names, records)
+            await self._session.execute(
+                update(SegmentRow)
+                .where(SegmentRow.segment_id == table.c.segment_id)
+                .values({name: table.c[name] for name in names[1:]})
+                .execution_options(synchronize_session=False)
+            )
+
+    async def add_usage(self, deltas: Mapping[UsageKey, Amounts]) -> None:
+        """Add to ``usage_day``; amounts may be negative."""
+        records = [
+            {
+                "day": key.day,
+                "username": key.username,
+                "group": key.group,
+                "kind": key.kind,
+                **{name: getattr(amounts, name) for name in _AMOUNTS},
+            }
+            for key, amounts in sorted(deltas.items())
+        ]
+        if not records:
+            return
+        names = list(records[0])
+        statement = upsert(UsageDayRow).from_select(
+            names, select(rows_of(UsageDayRow, names, records))
+        )
+        columns = UsageDayRow.__table__.columns
+        await self._session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["day", "username", "group", "kind"],
+                set_={name: columns[name] + statement.excluded[name] for name in _AMOUNTS},
+            )
+        )
+
+    async def rebuild_usage_days(self) -> int:
+        """Replace ``usage_day`` by what the segments say; returns the number of rows."""
+        await self._session.execute(text("set local statement_timeout = '1h'"))
+        await self._session.execute(text("delete from usage_day"))
+        result = await self._session.execute(
+            text(
+                'insert into usage_day (day, username, "group", kind, milli_core_seconds,'
+                f" memory_byte_seconds, gpu_seconds) {_EXPECTED}"
+            )
+        )
+        return int(getattr(result, "rowcount", 0))
+
+    async def usage_differences(self) -> list[UsageDifference]:
+        """Rows of ``usage_day`` that differ from what the segments say."""
+        rows = await self._session.execute(
+            text(f"""
+            with expected as ({_EXPECTED})
+            select day, username, "group", kind,
+                   coalesce(c.milli_core_seconds, 0) as counted,
+                   coalesce(e.milli_core_seconds, 0) as expected
+            from expected e full join usage_day c using (day, username, "group", kind)
+            where (coalesce(c.milli_core_seconds, 0), coalesce(c.memory_byte_seconds, 0),
+                   coalesce(c.gpu_seconds, 0))
+               is distinct from
+                  (coalesce(e.milli_core_seconds, 0), coalesce(e.memory_byte_seconds, 0),
+                   coalesce(e.gpu_seconds, 0))
+            order by 1, 2, 3, 4
+            """)  # noqa: S608 - nothing from outside is put in
+        )
+        return [
+            UsageDifference(
+                UsageKey(row.day, row.username, row.group, row.kind), row.counted, row.expected
+            )
+            for row in rows
+        ]
+
+
+def _entry(row: RowMapping) -> Entry:
+    fixed = {name: row[name] for name in _FIXED}
+    started_at, ended_at = _utc(row["started_at"]), _utc(row["ended_at"])
+    counted_since, counted_to = _utc(row["counted_since"]), _utc(row["counted_to"])
+    return Entry(
+        # Checked when it came in.
+        description=SessionDescription.model_construct(
+            **{**fixed, "kind": Kind(row["kind"]), "requested_at": _utc(row["requested_at"])}
+        ),
+        life=Life(
+            Start(started_at, row["start_is_estimate"]) if started_at else None,
+            End(ended_at, EndReason(row["end_reason"]), row["end_is_estimate"])
+            if ended_at
+            else None,
+            _utc(row["last_seen_at"]),
+        ),
+        stored=True,
+        segment_id=row["segment_id"],
+        counted=Counted(counted_since, counted_to) if counted_since and counted_to else None,
+    )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _fixed_columns(description: SessionDescription) -> dict[str, Any]:
+    columns = {name: getattr(description, name) for name in _FIXED}
+    return {**columns, "kind": description.kind.value}
+
+
+def _life_columns(life: Life) -> dict[str, Any]:
+    start, end = life.start, life.end
+    return {
+        "started_at": start and start.at,
+        "start_is_estimate": bool(start and start.is_estimate),
+        "ended_at": end and end.at,
+        "end_reason": end and end.reason.value,
+        "end_is_estimate": bool(end and end.is_estimate),
+        "last_seen_at": life.seen_at,
+    }
+
+
+def _segment_columns(entry: Entry, counted: Counted) -> dict[str, Any]:
+    return {
+        "segment_id": entry.segment_id,
+        "session_id": entry.description.session_id,
+        "started_at": counted.since,
+        "ended_at": entry.life.end and entry.life.end.at,
+        "counted_to": counted.until,
+        "milli_cores": entry.description.milli_cores,
+        "memory_bytes": entry.description.memory_bytes,
+        "gpus": entry.description.gpus,
+    }

@@ -1,0 +1,131 @@
+"""Reads sessions, and when the platform is to stop them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.tables import SegmentRow, SessionRow
+from dachub.model.sessions import SessionRecord
+from dachub.model.units import core_seconds
+
+State = Literal["requested", "running", "ended"]
+
+_STATES: dict[State, ColumnElement[bool]] = {
+    "requested": and_(SessionRow.started_at.is_(None), SessionRow.ended_at.is_(None)),
+    "running": and_(SessionRow.started_at.is_not(None), SessionRow.ended_at.is_(None)),
+    "ended": SessionRow.ended_at.is_not(None),
+}
+
+
+class SessionStore:
+    """Sessions as records."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def records(
+        self,
+        *,
+        now: datetime,
+        username: str | None = None,
+        group: str | None = None,
+        state: State | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: UUID | None = None,
+        limit: int | None = None,
+    ) -> list[SessionRecord]:
+        """Sessions, newest first, that overlap [since, until)."""
+        found = _select(now)
+        if username is not None:
+            found = found.where(SessionRow.username == username)
+        if group is not None:
+            found = found.where(SessionRow.group == group)
+        if state is not None:
+            found = found.where(_STATES[state])
+        if since is not None:
+            found = found.where(or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > since))
+        if until is not None:
+            found = found.where(SessionRow.requested_at < until)
+        if before is not None:
+            here = select(SessionRow.requested_at, SessionRow.session_id)
+            found = found.where(
+                tuple_(SessionRow.requested_at, SessionRow.session_id)
+                < here.where(SessionRow.session_id == before).scalar_subquery()
+            )
+        return await self._fetch(
+            found.order_by(SessionRow.requested_at.desc(), SessionRow.session_id.desc()).limit(
+                limit
+            )
+        )
+
+    async def find(self, session_id: UUID, now: datetime) -> SessionRecord | None:
+        """One session."""
+        found = await self._fetch(_select(now).where(SessionRow.session_id == session_id))
+        return found[0] if found else None
+
+    async def due_for_stop(self, now: datetime) -> list[SessionRecord]:
+        """Open sessions whose time to be stopped has come."""
+        return await self._fetch(
+            _select(now)
+            .where(SessionRow.ended_at.is_(None), SessionRow.stop_due_at <= now)
+            .order_by(SessionRow.stop_due_at)
+        )
+
+    async def schedule_stop(
+        self, session_id: UUID, at: datetime | None, reason: str | None
+    ) -> bool:
+        """Set or lift the moment an open session is to be stopped; whether there is such a one."""
+        changed = await self._session.execute(
+            update(SessionRow)
+            .where(SessionRow.session_id == session_id, SessionRow.ended_at.is_(None))
+            .values(stop_due_at=at, stop_due_reason=reason)
+            .returning(SessionRow.session_id)
+        )
+        return changed.first() is not None
+
+    async def _fetch(self, statement: Select[Any]) -> list[SessionRecord]:
+        rows = await self._session.execute(statement)
+        return [_record(row) for row in rows.mappings()]
+
+
+def _select(now: datetime) -> Select[Any]:
+    length = func.extract("epoch", func.coalesce(SegmentRow.ended_at, now) - SegmentRow.started_at)
+    used = (
+        select(
+            func.coalesce(
+                func.sum(SegmentRow.milli_cores * func.greatest(0, cast(length, BigInteger))), 0
+            )
+        )
+        .where(SegmentRow.session_id == SessionRow.session_id)
+        .scalar_subquery()
+    )
+    return select(*SessionRow.__table__.columns, used.label("milli_core_seconds"))
+
+
+def _record(row: Mapping[str, Any]) -> SessionRecord:
+    state: State = "requested"
+    if row["ended_at"] is not None:
+        state = "ended"
+    elif row["started_at"] is not None:
+        state = "running"
+    return SessionRecord.model_validate(
+        {**row, "state": state, "core_seconds": core_seconds(int(row["milli_core_seconds"]))}
+    )

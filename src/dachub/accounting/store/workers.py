@@ -1,0 +1,47 @@
+"""When background workers last succeeded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.models import WorkerRun
+from dachub.accounting.tables import WorkerRunRow
+
+
+class WorkerStore:
+    """One row a worker."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def record(self, name: str, at: datetime, outcome: str = "") -> None:
+        """Note a success."""
+        statement = insert(WorkerRunRow).values(name=name, succeeded_at=at, outcome=outcome)
+        await self._session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"],
+                set_={
+                    "succeeded_at": statement.excluded.succeeded_at,
+                    "outcome": statement.excluded.outcome,
+                },
+            )
+        )
+
+    async def last(self, name: str) -> WorkerRun | None:
+        """The last success of a worker."""
+        runs = await self._runs(WorkerRunRow.name == name)
+        return runs[0] if runs else None
+
+    async def all(self) -> list[WorkerRun]:
+        """The last success of every worker, by name."""
+        return await self._runs(func.true())
+
+    async def _runs(self, condition: object) -> list[WorkerRun]:
+        rows = await self._session.scalars(
+            select(WorkerRunRow).where(condition).order_by(WorkerRunRow.name)  # type: ignore[arg-type]
+        )
+        return [WorkerRun(row.name, row.succeeded_at, row.outcome) for row in rows]

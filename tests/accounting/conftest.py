@@ -1,0 +1,148 @@
+"""The ledger's services on a real PostgreSQL, and short ways to tell of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.models import Offer
+from dachub.accounting.services import Accounting
+from dachub.accounting.settings import QuotaSettings
+from dachub.directory.models import Principal, PrincipalKind
+from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.store.audit import AuditStore
+from dachub.directory.store.groups import GroupStore
+from dachub.directory.store.people import PersonStore
+from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
+from dachub.infra.clock import Clock, HeldClock
+from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
+from dachub.model.site import Environment, Size
+
+OFFER = Offer(
+    sizes=(
+        Size(name="small", milli_cores=1000, memory_bytes=2**31),
+        Size(name="large", milli_cores=4000, memory_bytes=2**33, groups=("lensing",)),
+    ),
+    environments=(Environment(name="astronomy"),),
+    contact="help@observatory.example",
+)
+ADMINISTRATOR = Principal("root-admin", PrincipalKind.PERSON, administrator=True)
+
+
+def accounting(
+    session: AsyncSession, clock: Clock, settings: QuotaSettings | None = None
+) -> Accounting:
+    """All services on ``session``."""
+    audit = AuditService(AuditStore(session), clock)
+    people, groups = PersonStore(session, timedelta(days=90)), GroupStore(session)
+    return Accounting(
+        session,
+        clock,
+        settings or QuotaSettings(),
+        OFFER,
+        people=PeopleService(people, groups, audit, clock),
+        groups=GroupService(groups, people, audit, clock),
+        audit=audit,
+    )
+
+
+@pytest.fixture
+def services(db: AsyncSession, clock: HeldClock) -> Accounting:
+    """Services whose work is rolled back."""
+    return accounting(db, clock)
+
+
+@pytest.fixture
+async def lensing(db: AsyncSession, clock: HeldClock) -> str:
+    """The group `lensing` with its PI `ada` (Ada Lovelace) and its member `grace`."""
+    await db.execute(
+        insert(GroupRow).values(slug="lensing", title="Weak lensing", created_at=clock.now())
+    )
+    for username, name, role in [
+        ("ada", "Ada Lovelace", "pi"),
+        ("grace", "Grace Hopper", "member"),
+    ]:
+        await db.execute(
+            insert(PersonRow).values(
+                username=username,
+                issuer="local",
+                subject=username,
+                full_name=name,
+                created_at=clock.now(),
+            )
+        )
+        await db.execute(
+            insert(MembershipRow).values(
+                username=username,
+                group="lensing",
+                role=role,
+                source="local",
+                valid_from=clock.now() - timedelta(days=100),
+            )
+        )
+    return "lensing"
+
+
+Describe = Callable[..., SessionDescription]
+
+
+@pytest.fixture
+def describe(clock: HeldClock) -> Describe:
+    """Describes a session of grace on lensing, requested now unless told otherwise."""
+
+    def make(**changes: object) -> SessionDescription:
+        return SessionDescription.model_validate(
+            {
+                "session_id": uuid4(),
+                "username": "grace",
+                "group": "lensing",
+                "size": "small",
+                "environment": "astronomy",
+                "milli_cores": 1000,
+                "memory_bytes": 2**31,
+                "requested_at": clock.now(),
+                **changes,
+            }
+        )
+
+    return make
+
+
+def event(
+    kind: EventKind,
+    session: SessionDescription,
+    at: datetime,
+    *,
+    started_at: datetime | None = None,
+    estimate: bool = False,
+    reason: EndReason | None = None,
+    event_id: UUID | None = None,
+) -> SessionEvent:
+    """An event as the hub sends it."""
+    return SessionEvent(
+        event_id=event_id or uuid4(),
+        kind=kind,
+        session=session,
+        at=at,
+        started_at=started_at,
+        end_is_estimate=estimate,
+        end_reason=reason,
+    )
+
+
+def life(
+    session: SessionDescription, started_at: datetime, ended_at: datetime | None = None
+) -> list[SessionEvent]:
+    """The events of a session in their order."""
+    told = [
+        event(EventKind.REQUESTED, session, session.requested_at),
+        event(EventKind.STARTED, session, started_at, started_at=started_at),
+    ]
+    if ended_at is not None:
+        told.append(event(EventKind.STOPPED, session, ended_at, started_at=started_at))
+    return told
