@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Self
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from dachub.config import Settings
@@ -25,6 +28,8 @@ from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
 from dachub.model.problems import Unavailable
 from dachub.server.hubapi import HubAPI
+
+PAUSE_SECONDS_MAX = 60
 
 
 class Factory:
@@ -63,6 +68,35 @@ class Factory:
         return GroupService(self._groups, self._people, self._audit, self.clock)
 
 
+@dataclass
+class Worker:
+    """A task that runs again and again; ``run`` returns what it did, in a few words.
+
+    Attributes
+    ----------
+    every_seconds
+        Pause after a run that went well; doubled after each that did not, up to a minute.
+    failures
+        Runs in a row that went wrong.
+    """
+
+    name: str
+    every_seconds: float
+    run: Callable[[Process], Awaitable[str]]
+    pause: Callable[[Process], float] | None = None
+    succeeded_at: datetime | None = None
+    outcome: str = ""
+    failures: int = 0
+    error: str = ""
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def pause_seconds(self, process: Process) -> float:
+        """How long to wait now."""
+        if self.failures:
+            return min(max(self.every_seconds, 1) * 2 ** min(self.failures, 6), PAUSE_SECONDS_MAX)
+        return self.every_seconds if self.pause is None else self.pause(process)
+
+
 class Process:
     """What lives as long as the process: settings, engine, clock, secrets, the way to the hub.
 
@@ -84,6 +118,7 @@ class Process:
         hub_token: str = "",
         portal_secret: str | None = None,
         public_url: str = "",
+        database_url: str = "",
         sessions: SessionMaker | None = None,
     ) -> None:
         self.settings = settings
@@ -95,12 +130,15 @@ class Process:
         self.public_origin = "/".join(public_url.split("/")[:3])
         self.sessions = sessions or session_maker(engine)
         self.started_at = self.clock.now()
+        self.database_url = database_url
         self.database_ready = True
+        self.workers: Mapping[str, Worker] = {}
 
     @classmethod
     def connect(cls, settings: Settings, database_url: str, *, hub: HubAPI | None = None) -> Self:
         """For a database; connects only when first used."""
-        return cls(settings, create_engine(database_url), hub=hub or HubAPI("", ""))
+        engine = create_engine(database_url)
+        return cls(settings, engine, hub=hub or HubAPI("", ""), database_url=database_url)
 
     def require_database(self) -> None:
         """Raise :class:`Unavailable` until the database could be reached and migrated."""
@@ -127,6 +165,18 @@ class Process:
             if refusals:
                 async with transaction(self.sessions) as session:
                     await AuditService(AuditStore(session), self.clock).keep_refusals(refusals)
+
+    @asynccontextmanager
+    async def alone(self, task: str) -> AsyncIterator[bool]:
+        """Whether no other process does ``task`` meanwhile; a lock that dies with its holder."""
+        async with self.engine.connect() as connection, connection.begin():
+            lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(task, 2)))
+            yield bool(await connection.scalar(lock))
+
+    def nudge(self, worker: str) -> None:
+        """Let a background worker run now, where there are any."""
+        if worker in self.workers:
+            self.workers[worker].woken.set()
 
     async def close(self) -> None:
         """Close all connections."""

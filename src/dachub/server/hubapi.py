@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import structlog
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dachub.accounting.models import ActiveServer
 from dachub.infra.logging import request_id
 from dachub.model.problems import DachubError
+from dachub.model.sessions import SessionDescription
 
 log = structlog.get_logger(__name__)
 
@@ -38,19 +39,6 @@ class TokenOwner(BaseModel):
     name: str
     kind: str = "user"
     scopes: frozenset[str] = frozenset()
-
-
-class HubServer(BaseModel):
-    """A server as the hub knows it."""
-
-    username: str
-    server_name: str
-    ready: bool
-    pending: str | None
-    started: datetime | None
-    last_activity: datetime | None
-    user_options: Mapping[str, Any]
-    state: Mapping[str, Any]
 
 
 class HubAPI:
@@ -89,35 +77,24 @@ class HubAPI:
         """
         return str((await self._json("GET", "/"))["version"])
 
-    async def servers(self) -> list[HubServer]:
-        """All servers that are active: running, starting or stopping.
+    async def active_servers(self) -> list[ActiveServer]:
+        """All servers that run, start or stop, with the sessions the hub keeps in their state.
 
         Raises
         ------
         HubUnavailable
         """
-        found: list[HubServer] = []
+        found: list[ActiveServer] = []
         offset = 0
         while True:
             users = await self._json(
                 "GET", "/users", params={"state": "active", "offset": offset, "limit": PAGE}
             )
             for user in users:
-                for server in (user.get("servers") or {}).values():
-                    if server.get("stopped"):
-                        continue
-                    found.append(
-                        HubServer(
-                            username=user["name"],
-                            server_name=server.get("name") or "",
-                            ready=bool(server.get("ready")),
-                            pending=server.get("pending"),
-                            started=server.get("started"),
-                            last_activity=server.get("last_activity"),
-                            user_options=server.get("user_options") or {},
-                            state=server.get("state") or {},
-                        )
-                    )
+                servers = (user.get("servers") or {}).values()
+                found += [
+                    _active(user["name"], each) for each in servers if not each.get("stopped")
+                ]
             if len(users) < PAGE:
                 return found
             offset += PAGE
@@ -264,3 +241,24 @@ class HubAPI:
 
 def _quote(part: str) -> str:
     return quote(part, safe="")
+
+
+def _active(username: str, server: Mapping[str, Any]) -> ActiveServer:
+    state = server.get("state") or {}
+    session = None
+    try:
+        session = (
+            SessionDescription.model_validate(state["session"]) if "session" in state else None
+        )
+    except ValidationError:
+        log.error("the hub's state of a server cannot be read", username=username)
+    return ActiveServer(
+        username=username,
+        server_name=server.get("name") or "",
+        ready=bool(server.get("ready")),
+        session_id=session.session_id if session else None,
+        session=session,
+        started_at=state.get("started_at") if session else None,
+        hub_started_at=server.get("started"),
+        last_activity_at=server.get("last_activity"),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
@@ -127,11 +128,11 @@ class LocalAccountService:
         """All local accounts with their hashes: the hub checks passwords by itself."""
         return await self._accounts.list()
 
-    async def etag_for_hub(self) -> str:
-        """Changes whenever :meth:`list_for_hub` does; tells nothing about the hashes."""
+    def etag(self, accounts: Sequence[LocalAccount]) -> str:
+        """Changes whenever the list does; tells nothing of the hashes in it."""
         digest = hashlib.sha256()
-        for account in await self._accounts.list():
-            digest.update(account.model_dump_json().encode())
+        for account in accounts:
+            digest.update(account.model_dump_json().encode() + b"\n")
         return f'"{digest.hexdigest()[:32]}"'
 
     async def _put(self, username: str, password: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dachub.directory.models import LastPI, Principal, PrincipalKind, ProviderMembership
 from dachub.directory.services.audit import AuditService
@@ -50,7 +50,7 @@ class GroupService:
         await self._audit.record(by, "group-added", group=slug, title=title)
         return await self.group(slug)
 
-    async def list(self, by: Principal) -> list[Group]:
+    async def list(self, by: Principal) -> Sequence[Group]:
         """All groups for an administrator, for others their own; with PIs, without members."""
         slugs = None if by.is_administrator else list(by.roles)
         return await self._complete(await self._groups.groups(slugs), members=False)
@@ -92,6 +92,10 @@ class GroupService:
     async def memberships_of(self, username: str) -> Sequence[GroupMembership]:
         """Groups a person is in now, by slug; of two roles in a group the stronger counts."""
         return (await self._groups.memberships_of([username])).get(username, [])
+
+    async def left(self, usernames: Collection[str]) -> set[tuple[str, str]]:
+        """(username, group) of those among ``usernames`` who once were in a group and left it."""
+        return await self._groups.left(usernames)
 
     async def title(self, slug: str) -> str:
         """Title of a group; empty where it has none.
@@ -227,7 +231,7 @@ class GroupService:
                 f"'{username}' is the only PI of the group '{slug}'. Appoint another PI first."
             )
 
-    async def _complete(self, groups: list[Group], *, members: bool) -> list[Group]:
+    async def _complete(self, groups: Sequence[Group], *, members: bool) -> Sequence[Group]:
         records: dict[str, list[MembershipRecord]] = {}
         for record in await self._groups.records([group.slug for group in groups], current=True):
             records.setdefault(record.group, []).append(record)

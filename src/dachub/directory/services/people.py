@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dachub.directory.models import AccountDisabled, LeftBehind, Principal, PrincipalKind
 from dachub.directory.services.audit import AuditService
 from dachub.directory.services.text import clean
@@ -58,7 +60,7 @@ class PeopleService:
         search: str = "",
         after: str | None = None,
         limit: int = PEOPLE_MAX,
-    ) -> list[Person]:
+    ) -> Sequence[Person]:
         """People by username, at most 1000; ``after`` a username continues a page.
 
         ``search`` is part of a username, full name, email address or affiliation.
@@ -81,7 +83,7 @@ class PeopleService:
         """How many people are registered."""
         return await self._people.count()
 
-    async def _with_groups(self, people: list[Person]) -> list[Person]:
+    async def _with_groups(self, people: Sequence[Person]) -> Sequence[Person]:
         groups = await self._groups.memberships_of([person.username for person in people])
         return [
             person.model_copy(update={"groups": groups.get(person.username, [])})
@@ -159,7 +161,7 @@ class PeopleService:
         """Usernames of everybody disabled."""
         return await self._people.disabled()
 
-    async def left_behind(self) -> list[LeftBehind]:
+    async def left_behind(self) -> Sequence[LeftBehind]:
         """Disabled people whose servers and tokens the hub has not ended yet."""
         return await self._people.left_behind()
 

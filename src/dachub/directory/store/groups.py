@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -141,6 +141,16 @@ class GroupStore:
         for (username, _), membership in strongest.items():
             by_person.setdefault(username, []).append(membership)
         return by_person
+
+    async def left(self, usernames: Collection[str]) -> set[tuple[str, str]]:
+        """(username, group) of people who once were in a group and are no longer."""
+        rows = await self._session.execute(
+            select(MembershipRow.username, MembershipRow.group)
+            .where(MembershipRow.username.in_(usernames))
+            .group_by(MembershipRow.username, MembershipRow.group)
+            .having(func.bool_and(MembershipRow.valid_to.is_not(None)))
+        )
+        return {(username, group) for username, group in rows}
 
     async def held(
         self,

@@ -1,0 +1,102 @@
+"""``python -m dachub.server``: the service as a process, told everything by its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+import uvicorn
+from pydantic import BaseModel, Field, ValidationError
+
+from dachub import __version__
+from dachub.config import load
+from dachub.infra.database import create_engine
+from dachub.infra.logging import configure_logging
+from dachub.model.problems import DachubError
+from dachub.server.app import create_app
+from dachub.server.factory import Process
+from dachub.server.hubapi import HubAPI
+from dachub.server.workers import Workers
+
+LISTEN = "127.0.0.1"
+SHUTDOWN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 65
+
+log = structlog.get_logger(__name__)
+
+
+class Environment(BaseModel):
+    """The service's environment; ``DACHUB_`` before each name, in capitals."""
+
+    config: Path
+    database_url: str = Field(repr=False)
+    hub_token: str = Field(repr=False, min_length=16)
+    service_token: str = Field(repr=False, min_length=16)
+    portal_secret: str = Field(repr=False, min_length=16)
+    hub_api_url: str
+    public_url: str
+    service_port: int = Field(ge=1, le=65535)
+    service_host: str = LISTEN
+    log_file: Path | None = None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Environment:
+        """Take the values out of ``environ``, and the secrets away from our own children.
+
+        Raises
+        ------
+        ValidationError
+        """
+        names = cls.model_fields
+        return cls.model_validate(
+            {name: environ[key] for name in names if (key := f"DACHUB_{name.upper()}") in environ}
+        )
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    try:
+        environment = Environment.read(os.environ)
+        settings = load(environment.config)
+        configure_logging(environment.log_file, settings.logs.level)
+    except ValidationError as error:
+        missing = ", ".join(f"DACHUB_{str(each['loc'][0]).upper()}" for each in error.errors())
+        sys.stderr.write(f"dachub.server: missing or wrong in the environment: {missing}\n")
+        return 2
+    except DachubError as error:
+        sys.stderr.write(f"dachub.server: {error.message}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"dachub.server: {error.filename}: {error.strerror}\n")
+        return 2
+    process = Process(
+        settings,
+        create_engine(environment.database_url),
+        hub=HubAPI(environment.hub_api_url, environment.service_token),
+        hub_token=environment.hub_token,
+        portal_secret=environment.portal_secret,
+        public_url=environment.public_url,
+        database_url=environment.database_url,
+    )
+    log.info("service starts", version=__version__, port=environment.service_port)
+    uvicorn.run(
+        create_app(process, workers=Workers(process)),
+        host=environment.service_host,
+        port=environment.service_port,
+        # Our own line for each request carries its id and never a query; logs are ours alone.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""The REST API: one file a resource; translates, decides nothing."""
+
+from fastapi import APIRouter
+
+from dachub.server.api import (
+    allocations,
+    audit,
+    events,
+    groups,
+    health,
+    hub,
+    me,
+    sessions,
+    usage,
+    users,
+)
+
+router = APIRouter()
+for _resource in (health, me, usage, sessions, events, hub, users, groups, allocations, audit):
+    router.include_router(_resource.router)
+
+__all__ = ["router"]

@@ -1,0 +1,83 @@
+"""What groups may use."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from dachub.model.names import GROUP_SLUG_PATTERN, GroupSlug
+from dachub.model.usage import AllocationRecord, Policy, Resource
+from dachub.server.api.parameters import errors
+from dachub.server.dependencies import Caller, Services
+
+router = APIRouter(prefix="/allocations", tags=["allocations"])
+
+Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=6, ge=-(10**12), le=10**12)]
+
+
+class NewAllocation(BaseModel):
+    """An allocation over [starts_at, ends_at); the amount in core-hours, GPU-hours or bytes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    group: GroupSlug
+    resource: Resource = Resource.CORE_HOURS
+    amount: Amount = Field(ge=0)
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
+    policy: Policy = Policy.DENY
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class NewAdjustment(BaseModel):
+    """A change of the amount, in the allocation's unit; may be negative."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    amount: Amount
+    reason: str = Field(min_length=1, max_length=500)
+
+
+@router.get("", responses=errors(404))
+async def allocations(
+    caller: Caller,
+    services: Services,
+    group: Annotated[str | None, Query(pattern=GROUP_SLUG_PATTERN, max_length=20)] = None,
+) -> list[AllocationRecord]:
+    """List a group's allocations with their history; without a group, of all the caller's."""
+    return await services.allocations().list(caller, group)
+
+
+@router.post("", status_code=201, responses=errors(404, 409))
+async def create(new: NewAllocation, caller: Caller, services: Services) -> AllocationRecord:
+    """Give a group an allocation."""
+    return await services.allocations().create(
+        caller,
+        new.group,
+        resource=new.resource,
+        amount=int(new.amount * new.resource.base_units),
+        starts_at=new.starts_at,
+        ends_at=new.ends_at,
+        policy=new.policy,
+        reason=new.reason,
+    )
+
+
+@router.post("/{allocation_id}/adjustments", status_code=201, responses=errors(404, 409))
+async def adjust(
+    allocation_id: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    change: NewAdjustment,
+    caller: Caller,
+    services: Services,
+) -> AllocationRecord:
+    """Change an allocation's amount; the reason stays."""
+    found = await services.allocations().show(caller, allocation_id)
+    return await services.allocations().adjust(
+        caller,
+        allocation_id,
+        amount=int(change.amount * found.resource.base_units),
+        reason=change.reason,
+    )

@@ -1,0 +1,133 @@
+"""Background work of the service: each safe to kill at any moment, one active across replicas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+
+from dachub import migrations
+from dachub.model.problems import DachubError
+from dachub.model.units import day_start
+from dachub.server.factory import Process, Worker
+from dachub.server.stopping import (
+    end_disabled,
+    notice_leavers,
+    stop_due,
+    stop_servers_of_disabled,
+)
+
+log = structlog.get_logger(__name__)
+
+RUN_SECONDS_MAX = 120
+STOPS_EVERY_SECONDS = 5
+DISABLED_EVERY_SECONDS = 2
+COUNT_EVERY_SECONDS = 600
+DATABASE_EVERY_SECONDS = 1
+
+
+async def reconcile(process: Process) -> str:
+    """Compare the ledger with the servers the hub knows; give notice to those who left a group."""
+    active = await process.hub.active_servers()
+    async with process.factory() as services:
+        outcome = await services.reconciler().run(active)
+    leavers = await notice_leavers(process)
+    await stop_servers_of_disabled(process, {server.username for server in active})
+    return f"{outcome.summary()}; {leavers}"
+
+
+async def count_days(process: Process) -> str:
+    """Count running sessions up to the midnight that began today."""
+    async with process.factory() as services:
+        moved = await services.ledger().count_open_days()
+    return f"{moved} segments counted"
+
+
+def _until_midnight(process: Process) -> float:
+    now = process.clock.now()
+    midnight = day_start(now) + timedelta(days=1, seconds=1)
+    return min(COUNT_EVERY_SECONDS, (midnight - now).total_seconds())
+
+
+class Workers:
+    """Runs the background work as long as the application runs."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        every = process.settings.quota.reconcile_seconds
+        self._workers = [
+            Worker("reconcile", every, reconcile),
+            Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
+            Worker("stops", STOPS_EVERY_SECONDS, stop_due),
+            Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
+        ]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Prepare the database, then keep all workers running; cancels them at the end."""
+        self._process.database_ready = False
+        self._process.workers = {worker.name: worker for worker in self._workers}
+        ready = asyncio.Event()
+        tasks = [asyncio.create_task(self._prepare(ready), name="prepare-database")]
+        tasks += [
+            asyncio.create_task(self._keep(worker, ready), name=worker.name)
+            for worker in self._workers
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _prepare(self, ready: asyncio.Event) -> None:
+        """Migrate as soon as the database answers."""
+        failures = 0
+        while True:
+            try:
+                revision = await asyncio.to_thread(migrations.upgrade, self._process.database_url)
+            except DachubError as error:
+                log.warning("database not ready", code=error.code, reason=error.message)
+            except Exception:
+                log.exception("database not ready")
+            else:
+                self._process.database_ready = True
+                ready.set()
+                log.info("database ready", revision=revision)
+                return
+            failures += 1
+            await asyncio.sleep(min(DATABASE_EVERY_SECONDS * 2 ** min(failures, 4), 10))
+
+    async def _keep(self, worker: Worker, ready: asyncio.Event) -> None:
+        await ready.wait()
+        while True:
+            worker.woken.clear()
+            await self._run(worker)
+            try:
+                async with asyncio.timeout(worker.pause_seconds(self._process)):
+                    await worker.woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _run(self, worker: Worker) -> None:
+        try:
+            async with asyncio.timeout(RUN_SECONDS_MAX), self._process.alone(worker.name) as alone:
+                outcome = await worker.run(self._process) if alone else "another replica does it"
+        except Exception as error:
+            worker.failures += 1
+            worker.error = f"{type(error).__name__}: {error}"[:300]
+            # Once with everything, then one line each time: an outage must not fill the disk.
+            if worker.failures == 1 and not isinstance(error, DachubError):
+                log.exception("worker failed", worker=worker.name)
+            else:
+                log.warning(
+                    "worker failed", worker=worker.name, error=worker.error, runs=worker.failures
+                )
+            return
+        if worker.failures:
+            log.info("worker recovered", worker=worker.name, after_runs=worker.failures)
+        worker.failures, worker.error = 0, ""
+        worker.succeeded_at, worker.outcome = self._process.clock.now(), outcome
