@@ -229,6 +229,10 @@ class Platform:
 
     # -- what it says --------------------------------------------------------------------------
 
+    def admin_name(self) -> str:
+        """The first administrator."""
+        return "admin"
+
     def admin_password(self) -> str:
         """The first administrator's first password."""
         return (self.data / "admin-password").read_text().strip().splitlines()[-1]
