@@ -46,11 +46,15 @@ class Supervisor:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._rpc: Any = xmlrpc.client.ServerProxy(
+
+    @property
+    def _rpc(self) -> Any:
+        """A fresh connection: one that failed once, as when supervisord restarts, stays useless."""
+        return xmlrpc.client.ServerProxy(
             "http://127.0.0.1",
             transport=cast(
                 "xmlrpc.client.Transport",
-                SupervisorTransport(None, None, f"unix://{layout.control_socket}"),
+                SupervisorTransport(None, None, f"unix://{self._layout.control_socket}"),
             ),
         ).supervisor
 

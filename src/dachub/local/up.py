@@ -79,6 +79,7 @@ class Platform:
             If a part does not come up; everything is stopped again.
         """
         layout = self._layout
+        os.umask(0o077)
         refuse_on_errors([checks.check_data_path(layout), checks.check_data_directory(layout)])
         layout.create()
         with self._locked(), _stop_on_signals():
