@@ -73,9 +73,7 @@ def compare(
         invented=sorted(
             name for name, each in sessions.items() if each["started_at"] and name not in ran
         ),
-        doubled=[
-            name for name, count in Counter(run.session_id for run in runs).items() if count > 1
-        ],
+        doubled=[name for name, count in processes.items() if count > 1],
         left_open=sorted(name for name, each in sessions.items() if each["state"] != "ended"),
     )
     for name in ran.keys() & sessions.keys():

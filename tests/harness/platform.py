@@ -101,7 +101,8 @@ class Platform:
         ids = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
         return ["setpriv", *ids]
 
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
+        """Environment that its commands run in."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
         return {
             **kept,
@@ -122,7 +123,7 @@ class Platform:
             capture_output=True,
             text=True,
             timeout=60,
-            env=self._environ(),
+            env=self.environ(),
             cwd=self._top,
         )
         if check and run.returncode != 0:
@@ -141,7 +142,7 @@ class Platform:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=self._environ(),
+                env=self.environ(),
                 cwd=self._top,
                 start_new_session=True,  # a Ctrl-C of the tests is not one for the platform
             )
