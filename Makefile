@@ -8,7 +8,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test bench lint format docs lock clean
+.PHONY: help up environments test-environments test test-kill bench lint format docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -25,6 +25,9 @@ test-environments:
 test: lint ## Check the code, then run all tests (ARGS="-k name" to choose)
 	$(SETUP) browser
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-kill: test-environments ## Kill every part at random moments of 220 sessions (ARGS="-s" to watch)
+	@DACHUB_KILL_SESSIONS=220 $(BIN)/python -m pytest tests/platform/test_kill.py $(ARGS)
 
 lint: test-environments ## Check style, types and the import rules
 	$(BIN)/ruff check .
