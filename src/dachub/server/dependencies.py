@@ -33,13 +33,17 @@ Services = Annotated[Factory, Depends(_services, scope="function")]
 """Services of one transaction, which is committed when the handler returns."""
 
 
-async def _caller(request: Request, process: CurrentProcess, services: Services) -> Principal:
-    caller = await authenticate(request, process, services.people())
+async def _caller(request: Request, process: CurrentProcess) -> Principal:
+    process.require_database()
+    # A transaction of its own, over before the handler's begins: no request ever holds one
+    # connection while it waits for another.
+    async with process.factory() as services:
+        caller = await authenticate(request, process, services.people())
     request.state.caller = caller.name
     return caller
 
 
-Caller = Annotated[Principal, Depends(_caller, scope="function")]
+Caller = Annotated[Principal, Depends(_caller)]
 """Whoever calls, checked in the directory; anonymous callers get 401, or the login in a browser."""
 
 
@@ -53,8 +57,8 @@ def _administrator(caller: Caller) -> Principal:
     return caller
 
 
-HubOnly = Depends(_hub, scope="function")
+HubOnly = Depends(_hub)
 """For routes that only the hub may call."""
 
-AdministratorOnly = Depends(_administrator, scope="function")
+AdministratorOnly = Depends(_administrator)
 """For routes that only administrators may call."""

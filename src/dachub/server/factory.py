@@ -7,23 +7,16 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from dachub.accounting.models import Offer
+from dachub.accounting.services import Accounting
 from dachub.config import Settings
-from dachub.directory.services import (
-    AuditService,
-    GroupService,
-    LocalAccountService,
-    LoginService,
-    PeopleService,
-)
-from dachub.directory.store.audit import AuditStore
-from dachub.directory.store.groups import GroupStore
-from dachub.directory.store.people import LocalAccountStore, PersonStore
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
 from dachub.model.problems import Unavailable
@@ -33,39 +26,33 @@ PAUSE_SECONDS_MAX = 60
 
 
 class Factory:
-    """Makes services that share one session in one transaction."""
+    """Makes the services of all domains, sharing one session in one transaction."""
 
     def __init__(self, settings: Settings, session: AsyncSession, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self._session = session
-        self._audit = AuditService(AuditStore(session), clock)
-        self._people = PersonStore(
-            session, timedelta(days=settings.directory.affiliation_stale_after_days)
+        directory = Directory(session, clock, settings.directory)
+        self.audit = directory.audit
+        self.people = directory.people
+        self.logins = directory.logins
+        self.accounts = directory.accounts
+        self.groups = directory.groups
+        accounting = Accounting(
+            session,
+            clock,
+            settings.quota,
+            Offer(settings.servers.sizes, settings.servers.environments, settings.site.contact),
+            people=directory.people(),
+            groups=directory.groups(),
+            audit=directory.audit(),
         )
-        self._groups = GroupStore(session)
-
-    def audit(self) -> AuditService:
-        """Who changed what."""
-        return self._audit
-
-    def people(self) -> PeopleService:
-        """People."""
-        return PeopleService(self._people, self._groups, self._audit, self.clock)
-
-    def logins(self) -> LoginService:
-        """Logins."""
-        return LoginService(self._people, self._groups, self._audit, self.clock)
-
-    def accounts(self) -> LocalAccountService:
-        """Local accounts."""
-        return LocalAccountService(
-            LocalAccountStore(self._session), self._people, self._audit, self.clock
-        )
-
-    def groups(self) -> GroupService:
-        """Groups and memberships."""
-        return GroupService(self._groups, self._people, self._audit, self.clock)
+        self.ledger = accounting.ledger
+        self.sessions = accounting.sessions
+        self.usage = accounting.usage
+        self.quota = accounting.quota
+        self.allocations = accounting.allocations
+        self.reconciler = accounting.reconciler
+        self.workers = accounting.workers
 
 
 @dataclass
@@ -164,7 +151,8 @@ class Process:
         finally:
             if refusals:
                 async with transaction(self.sessions) as session:
-                    await AuditService(AuditStore(session), self.clock).keep_refusals(refusals)
+                    kept = Factory(self.settings, session, self.clock)
+                    await kept.audit().keep_refusals(refusals)
 
     @asynccontextmanager
     async def alone(self, task: str) -> AsyncIterator[bool]:

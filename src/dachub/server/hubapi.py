@@ -251,7 +251,7 @@ def _active(username: str, server: Mapping[str, Any]) -> ActiveServer:
             SessionDescription.model_validate(state["session"]) if "session" in state else None
         )
     except ValidationError:
-        log.error("the hub's state of a server cannot be read", username=username)
+        log.warning("the hub's state of a server cannot be read", username=username)
     return ActiveServer(
         username=username,
         server_name=server.get("name") or "",

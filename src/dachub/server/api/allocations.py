@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -46,9 +47,9 @@ async def allocations(
     caller: Caller,
     services: Services,
     group: Annotated[str | None, Query(pattern=GROUP_SLUG_PATTERN, max_length=20)] = None,
-) -> list[AllocationRecord]:
+) -> Sequence[AllocationRecord]:
     """List a group's allocations with their history; without a group, of all the caller's."""
-    return await services.allocations().list(caller, group)
+    return await services.allocations().list(caller, group=group)
 
 
 @router.post("", status_code=201, responses=errors(404, 409))
@@ -56,9 +57,9 @@ async def create(new: NewAllocation, caller: Caller, services: Services) -> Allo
     """Give a group an allocation."""
     return await services.allocations().create(
         caller,
-        new.group,
+        group=new.group,
         resource=new.resource,
-        amount=int(new.amount * new.resource.base_units),
+        amount=new.amount,
         starts_at=new.starts_at,
         ends_at=new.ends_at,
         policy=new.policy,
@@ -74,10 +75,4 @@ async def adjust(
     services: Services,
 ) -> AllocationRecord:
     """Change an allocation's amount; the reason stays."""
-    found = await services.allocations().show(caller, allocation_id)
-    return await services.allocations().adjust(
-        caller,
-        allocation_id,
-        amount=int(change.amount * found.resource.base_units),
-        reason=change.reason,
-    )
+    return await services.allocations().adjust(caller, allocation_id, change.amount, change.reason)

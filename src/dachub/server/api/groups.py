@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,7 +34,7 @@ class MemberRole(BaseModel):
 
 
 @router.get("", responses=errors())
-async def groups(caller: Caller, services: Services) -> list[Group]:
+async def groups(caller: Caller, services: Services) -> Sequence[Group]:
     """List the caller's groups; for administrators all."""
     return await services.groups().list(caller)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Query
@@ -50,7 +51,7 @@ async def users(
     search: Annotated[str, Query(max_length=200)] = "",
     after: Annotated[str | None, Query(max_length=32)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
-) -> list[Person]:
+) -> Sequence[Person]:
     """List people by username."""
     return await services.people().list(caller, search=search, after=after, limit=limit)
 
