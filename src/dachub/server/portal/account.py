@@ -1,0 +1,47 @@
+"""The password of a local account."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from dachub.model.problems import DachubError
+from dachub.server.dependencies import Services
+from dachub.server.portal.forms import Form, InvalidFields, SecretFields, Submitted
+from dachub.server.portal.pages import Visit, Visitor
+
+router = APIRouter(include_in_schema=False)
+
+
+class PasswordFields(SecretFields):
+    """What the form asks."""
+
+    current: str = Field(min_length=1, max_length=1000)
+    new: str = Field(min_length=1, max_length=1000)
+    again: str = Field(max_length=1000)
+
+
+async def _page(visit: Visit, form: Form) -> Response:
+    return visit.page("password.html", form=form, status=form.status)
+
+
+@router.get("/password")
+async def password(visit: Visitor, factory: Services) -> Response:
+    """Show the form."""
+    if not await factory.accounts().has_account(visit.caller.name):
+        return visit.page("no-password.html", status=404)
+    return await _page(visit, Form())
+
+
+@router.post("/password")
+async def change_password(visit: Visitor, form: Submitted) -> Response:
+    """Change the caller's own password."""
+    try:
+        fields = form.read(PasswordFields)
+        if fields.new != fields.again:
+            raise InvalidFields({"again": "This differs from the new password above."})
+        async with visit.process.factory() as factory:
+            await factory.accounts().change_own_password(visit.caller, fields.current, fields.new)
+    except DachubError as error:
+        return await _page(visit, form.failed("password", error))
+    return visit.redirect("", "Your password was changed.")

@@ -1,0 +1,147 @@
+"""*Administration*: the service as a whole, groups, running servers, the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from dachub.model.names import GroupSlug
+from dachub.model.problems import DachubError
+from dachub.server.dependencies import Services
+from dachub.server.factory import Factory
+from dachub.server.portal.choices import ChosenPeriod, ChosenTheme
+from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.pages import BASE, Visit, Visitor
+from dachub.server.portal.periods import CHOICES
+from dachub.server.portal.usage import day_plot, day_rows, open_sessions
+from dachub.server.status import status_of
+
+router = APIRouter(prefix="/admin", include_in_schema=False)
+
+AUDIT_PER_PAGE = 50
+Filter = Annotated[str, Query(max_length=200)]
+
+
+class GroupFields(Fields):
+    """A group to add."""
+
+    slug: GroupSlug
+    title: str = Field(min_length=1, max_length=200)
+    description: str = Field(default="", max_length=4000)
+
+
+@router.get("")
+async def overview(visit: Visitor, factory: Services, chosen: ChosenPeriod) -> Response:
+    """Show how the service is and what it was used for."""
+    visit.caller.require_administrator()
+    period = chosen.period
+    usage = factory.usage()
+    by_day = await usage.report(
+        visit.caller, since=period.since, until=period.until, dimensions=["day"]
+    )
+    by_group = await usage.report(
+        visit.caller, since=period.since, until=period.until, dimensions=["group"]
+    )
+    by_kind = await usage.report(
+        visit.caller, since=period.since, until=period.until, dimensions=["kind"]
+    )
+    return visit.page(
+        "overview.html",
+        chosen=chosen,
+        choices=CHOICES,
+        report=by_day,
+        rows=day_rows(by_day),
+        groups=[
+            (row.group, f"{BASE}groups/{row.group}", row)
+            for row in sorted(by_group.rows, key=lambda row: -row.milli_core_seconds)
+        ],
+        kinds=[(row.kind, "", row) for row in by_kind.rows],
+        health=await status_of(visit.process),
+        status=422 if chosen.error else 200,
+    )
+
+
+@router.get("/plots/days.json")
+async def days(
+    visit: Visitor, factory: Services, chosen: ChosenPeriod, theme: ChosenTheme = "light"
+) -> Response:
+    """Plot of the whole service by day."""
+    visit.caller.require_administrator()
+    report = await factory.usage().report(
+        visit.caller, since=chosen.period.since, until=chosen.period.until, dimensions=["day"]
+    )
+    return day_plot(report, chosen.period, theme)
+
+
+async def _groups_page(visit: Visit, factory: Factory, form: Form) -> Response:
+    visit.caller.require_administrator()
+    groups = await factory.groups().list(visit.caller)
+    quota = factory.quota()
+    return visit.page(
+        "all-groups.html",
+        groups=[(group, await quota.balance(group.slug)) for group in groups],
+        form=form,
+        status=form.status,
+    )
+
+
+@router.get("/groups")
+async def groups(visit: Visitor, factory: Services) -> Response:
+    """List all groups."""
+    return await _groups_page(visit, factory, Form())
+
+
+@router.post("/groups")
+async def add_group(visit: Visitor, form: Submitted) -> Response:
+    """Add a group."""
+    visit.caller.require_administrator()
+    try:
+        fields = form.read(GroupFields)
+        async with visit.process.factory() as factory:
+            await factory.groups().create(
+                visit.caller, fields.slug, fields.title, fields.description
+            )
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _groups_page(visit, factory, form.failed("group", error))
+    return visit.redirect(
+        f"groups/{fields.slug}",
+        f"The group {fields.slug} was added. Give it a PI and an allocation.",
+    )
+
+
+@router.get("/servers")
+async def servers(visit: Visitor, factory: Services) -> Response:
+    """List running servers."""
+    visit.caller.require_administrator()
+    return visit.page("servers.html", sessions=await open_sessions(factory, visit.caller))
+
+
+@router.get("/audit")
+async def audit(
+    visit: Visitor,
+    factory: Services,
+    user: Filter = "",
+    group: Filter = "",
+    action: Filter = "",
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+) -> Response:
+    """Show the audit log, newest first."""
+    visit.caller.require_administrator()
+    entries = await factory.audit().list(
+        visit.caller,
+        username=user.strip() or None,
+        group=group.strip() or None,
+        action=action.strip() or None,
+        before=before,
+        limit=AUDIT_PER_PAGE + 1,
+    )
+    return visit.page(
+        "audit.html",
+        entries=entries[:AUDIT_PER_PAGE],
+        older=entries[AUDIT_PER_PAGE - 1].audit_id if len(entries) > AUDIT_PER_PAGE else None,
+        paged=before is not None,
+        filters={"user": user.strip(), "group": group.strip(), "action": action.strip()},
+    )

@@ -1,0 +1,88 @@
+"""How pages show numbers, sizes and times; each says its unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from markupsafe import Markup
+
+from dachub.model.units import BYTES_PER_GIB, MILLI_CORES_PER_CORE, core_hours
+from dachub.model.usage import Resource
+
+DECIMALS_BELOW_CORE_HOURS = 1000
+SECONDS_PER_MINUTE = 60
+SECONDS_PER_HOUR = 3600
+
+
+def hours(milli_core_seconds: int) -> str:
+    """Core-hours: three decimals below a thousand, one above."""
+    value = core_hours(milli_core_seconds)
+    decimals = 3 if abs(value) < DECIMALS_BELOW_CORE_HOURS else 1
+    return f"{value:,.{decimals}f}"
+
+
+def core_time(milli_core_seconds: int) -> str:
+    """Core time as ``h:mm:ss``, exactly: thousandths of a second where there are any."""
+    seconds, thousandths = divmod(abs(milli_core_seconds), MILLI_CORES_PER_CORE)
+    fraction = f".{thousandths:03}".rstrip("0") if thousandths else ""
+    return ("-" if milli_core_seconds < 0 else "") + duration(seconds) + fraction
+
+
+def quantity(amount: int, resource: Resource) -> str:
+    """Amount of an allocation, in base units, as people speak of it."""
+    match resource:
+        case Resource.CORE_HOURS:
+            return f"{hours(amount)} core-hours"
+        case Resource.GPU_HOURS:
+            return f"{amount / resource.base_units:,.3f} GPU-hours"
+        case Resource.FILE_BYTES:
+            return f"{gib(amount)} of files"
+        case Resource.DATABASE_BYTES:
+            return f"{gib(amount)} of databases"
+
+
+def last_day(until: datetime) -> str:
+    """The last day of a period that ends before ``until``."""
+    return (until.astimezone(UTC) - timedelta(seconds=1)).date().isoformat()
+
+
+def duration(seconds: float) -> str:
+    """Whole seconds as ``h:mm:ss``."""
+    minutes, second = divmod(max(0, int(seconds)), SECONDS_PER_MINUTE)
+    hour, minute = divmod(minutes, SECONDS_PER_MINUTE)
+    return f"{hour:,}:{minute:02}:{second:02}"
+
+
+def gib(size_bytes: int) -> str:
+    """Bytes in GiB, two decimals at most."""
+    return f"{size_bytes / BYTES_PER_GIB:,.2f}".rstrip("0").rstrip(".") + " GiB"
+
+
+def cores(milli_cores: int) -> str:
+    """Milli-cores as cores."""
+    count = f"{milli_cores / MILLI_CORES_PER_CORE:g}"
+    return f"{count} core" if count == "1" else f"{count} cores"
+
+
+def moment(at: datetime) -> Markup:
+    """A moment to the second, in UTC, readable for people and machines."""
+    utc = at.astimezone(UTC)
+    return Markup(
+        '<time datetime="{}">{} <abbr title="Coordinated Universal Time">UTC</abbr></time>'
+    ).format(utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def age(at: datetime, now: datetime) -> str:
+    """How long ago a moment was, roughly; the exact moment stands beside it."""
+    seconds = int((now - at).total_seconds())
+    if seconds < SECONDS_PER_MINUTE:
+        return "just now"
+    for unit, length in (
+        ("day", 86_400),
+        ("hour", SECONDS_PER_HOUR),
+        ("minute", SECONDS_PER_MINUTE),
+    ):
+        count = seconds // length
+        if count:
+            return f"{count:,} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"

@@ -1,0 +1,137 @@
+"""Forms: token checked, fields validated by a model, shown again with what was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dachub.model.problems import DachubError, InvalidInput, PermissionDenied
+from dachub.server.auth import CSRF_SECONDS
+from dachub.server.portal.pages import Visitor
+
+MOST_FIELDS = 20
+LARGEST_FORM_BYTES = 65_536
+NEVER_REPEATED = frozenset({"password", "current", "new", "again", "csrf_token"})
+
+
+class ForgedForm(PermissionDenied):
+    """A form did not come from our own page."""
+
+    code = "form-not-trusted"
+
+
+class FormTooLarge(InvalidInput):
+    """A form is larger than any of ours."""
+
+    code = "form-too-large"
+    status = 413
+
+
+class Fields(BaseModel):
+    """Base of the models of forms: blanks around words do not count."""
+
+    model_config = ConfigDict(str_strip_whitespace=True, frozen=True)
+
+
+class SecretFields(BaseModel):
+    """Base of the models of forms with passwords, which are taken as typed."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+AnyFields = TypeVar("AnyFields", bound=BaseModel)
+
+
+class InvalidFields(InvalidInput):
+    """Some fields of a form cannot be used as they are."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("Some fields need your attention; nothing was changed.")
+        self.errors = dict(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form as the person left it; an empty one where they have not sent it.
+
+    Attributes
+    ----------
+    name
+        Which of the page's forms.
+    values
+        What was typed, never passwords.
+    message
+        What is wrong with the whole.
+    errors
+        Field -> what is wrong with it.
+    """
+
+    name: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+    def failed(self, name: str, error: DachubError) -> Form:
+        """The same form with what went wrong, for showing it again."""
+        return Form(
+            name,
+            {key: value for key, value in self.values.items() if key not in NEVER_REPEATED},
+            error.message,
+            error.errors if isinstance(error, InvalidFields) else {},
+            error.status,
+        )
+
+    def read(self, model: type[AnyFields]) -> AnyFields:
+        """Validate what was typed.
+
+        Raises
+        ------
+        InvalidFields
+            With a message for each field.
+        """
+        try:
+            return model.model_validate(dict(self.values))
+        except ValidationError as error:
+            raise InvalidFields(
+                {
+                    str(e["loc"][0]) if e["loc"] else "": _explain(e["type"], e["msg"])
+                    for e in error.errors()
+                }
+            ) from None
+
+
+def _explain(kind: str, message: str) -> str:
+    match kind:
+        case "missing" | "string_too_short":
+            return "Fill this in."
+        case "string_too_long":
+            return "This is too long."
+        case "string_pattern_mismatch":
+            return "Use lower-case letters, digits and hyphens; begin with a letter."
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case _:
+            return message + "."
+
+
+async def _submitted(visit: Visitor) -> Form:
+    length = visit.request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length[:20]) > LARGEST_FORM_BYTES:
+        raise FormTooLarge("The form is too large. Shorten what you typed.")
+    sent = await visit.request.form(max_files=0, max_fields=MOST_FIELDS)
+    values = {key: value for key, value in sent.items() if isinstance(value, str)}
+    if visit.signer("csrf").read(values.get("csrf_token", ""), CSRF_SECONDS) is None:
+        raise ForgedForm(
+            "This form is too old, or it did not come from this site; nothing was changed. "
+            "Go back, load the page again, and repeat what you wanted to do."
+        )
+    return Form(values=values)
+
+
+Submitted = Annotated[Form, Depends(_submitted)]
+"""A form that its own page sent, on behalf of the person it was made for."""

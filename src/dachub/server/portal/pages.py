@@ -1,0 +1,155 @@
+"""What every page shares: who visits, rendering, headers, messages that outlive a redirect."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dachub.directory.models import Principal, PrincipalKind
+from dachub.hub.settings import SiteSettings
+from dachub.model.problems import PermissionDenied
+from dachub.server.auth import PREFIX, Signer, authenticate
+from dachub.server.dependencies import CurrentProcess
+from dachub.server.factory import Process
+from dachub.server.portal import formats
+from dachub.server.portal.assets import asset_path
+
+BASE = f"{PREFIX}/"
+FLASH_COOKIE = "dachub-message"
+FLASH_SECONDS = 60
+HEADERS = {
+    # Nothing inline runs and nothing comes from elsewhere; BokehJS needs style elements of its own.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+_templates = Environment(
+    loader=PackageLoader("dachub.server.portal"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(
+    hours=formats.hours,
+    core_time=formats.core_time,
+    duration=formats.duration,
+    gib=formats.gib,
+    cores=formats.cores,
+    last_day=formats.last_day,
+    moment=formats.moment,
+    quantity=formats.quantity,
+)
+_templates.globals.update(base=BASE, asset=lambda name: BASE + asset_path(name))
+
+
+def render_page(template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """Render a template and send it under the headers of every page."""
+    html = _templates.get_template(template).render(**context)
+    return HTMLResponse(html, status, headers=HEADERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of a person in a browser.
+
+    Attributes
+    ----------
+    caller
+        The person, as the directory knows them at this moment.
+    now
+        The moment all ages on the page refer to.
+    """
+
+    request: Request
+    process: Process
+    caller: Principal
+    now: datetime
+
+    @property
+    def site(self) -> SiteSettings:
+        """What the site calls itself."""
+        return self.process.settings.site
+
+    def signer(self, purpose: str) -> Signer:
+        """Signer of values for one purpose and this person."""
+        return Signer(self.process.portal_secret, f"{purpose}:{self.caller.name}")
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+        """Render a page of the portal; a message left by the last request is shown once."""
+        flash = self._flash()
+        response = render_page(
+            template,
+            status=status,
+            site=self.site,
+            me=self.caller,
+            now=self.now,
+            path=self.request.url.path,
+            age=partial(formats.age, now=self.now),
+            csrf_token=self.signer("csrf").sign(""),
+            flash=flash,
+            **context,
+        )
+        if flash:
+            response.delete_cookie(FLASH_COOKIE, path=BASE)
+        return response
+
+    def redirect(self, path: str, message: str) -> Response:
+        """Go to a page of the portal after a change, and say there what was done."""
+        response = RedirectResponse(
+            BASE + path, status_code=303, headers={"Cache-Control": "no-store"}
+        )
+        response.set_cookie(
+            FLASH_COOKIE,
+            self.signer("flash").sign(message[:1000]),
+            max_age=FLASH_SECONDS,
+            path=BASE,
+            httponly=True,
+            samesite="lax",
+            secure=self.request.url.scheme == "https"
+            or self.process.public_origin.startswith("https:"),
+        )
+        return response
+
+    def _flash(self) -> str:
+        kept = self.request.cookies.get(FLASH_COOKIE, "")
+        return self.signer("flash").read(kept, FLASH_SECONDS) or ""
+
+
+async def _visit(request: Request, process: CurrentProcess) -> Visit:
+    process.require_database()
+    # A transaction of its own, over before the handler begins its: none waits for another's.
+    async with process.factory() as factory:
+        caller = await authenticate(request, process, factory.people())
+    request.state.caller = caller.name
+    if caller.kind is not PrincipalKind.PERSON:
+        raise PermissionDenied(
+            f"These pages are for people in a browser. Programs use {PREFIX}/api/v1/."
+        )
+    return Visit(request, process, caller, process.clock.now())
+
+
+Visitor = Annotated[Visit, Depends(_visit)]
+"""The person who visits; nobody else passes."""
+
+
+def json_response(content: Any) -> Response:
+    """JSON for our own scripts."""
+    return Response(
+        json.dumps(content),
+        media_type="application/json",
+        headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
+    )

@@ -1,0 +1,197 @@
+"""A site that looks real: groups, people with hostile names, hundreds of sessions."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.people import ClaimedMembership, LoginRecord, Role
+from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
+from dachub.model.usage import Policy, Resource
+from dachub.server.factory import Factory, Process
+
+NOW = datetime(2027, 3, 10, 12, tzinfo=UTC)
+ISSUER = "https://login.example.org/realms/astronomy"
+OPERATOR = Principal("operator:root", PrincipalKind.OPERATOR)
+HOSTILE = "<script>alert('name')</script>\"'>&"
+LONG = "Wolfeschlegelsteinhausenbergerdorff" * 4
+AFFILIATION = (
+    "Research School of Astronomy and Astrophysics, Mount Example Observatory, "
+    "Faculty of Mathematical and Physical Sciences, University of Somewhere (staff@example.edu)"
+)
+PASSWORD = "correct horse battery"
+NAMES = (
+    "Ada Amsel", "Bruno Birke", "Chandra Côté", "Dmitri Drozd", "Eun-ji Eom", "Fatima Farouk",
+    "Giulia Greco", "Hana Horáková", "Iñigo Ibarra", "Jadwiga Jaworska", "Kofi Kwarteng",
+    "Leila Lahiri", "Mei Mori", "Nour Nasser", "Oluwaseun Obi", "Przemysław Pająk", "Quentin Quy",
+    "Rania Rahman", "Søren Sø", "田中 良子",
+)  # fmt: skip
+GROUPS = {
+    "lenses": "Strong lenses in the southern sky",
+    "transients": "Transients: what appears and vanishes",
+    "photoz": "Photometric redshifts",
+}
+SIZES = {"small": (1000, 2 * 2**30), "tiny": (250, 2**29), "large": (4000, 8 * 2**30)}
+
+
+@dataclass
+class Site:
+    """What was seeded."""
+
+    people: list[str] = field(default_factory=list)
+    running: dict[str, UUID] = field(default_factory=dict)
+
+
+async def seed(process: Process) -> Site:
+    """Fill an empty database."""
+    chance = random.Random(1)
+    site = Site()
+    async with process.factory() as factory:
+        await _groups(factory)
+        await _people(factory, site)
+    async with process.factory() as factory:
+        await _sessions(factory, site, chance)
+        await _allocations(factory)
+    return site
+
+
+async def _groups(factory: Factory) -> None:
+    for slug, title in GROUPS.items():
+        await factory.groups().create(
+            OPERATOR, slug, title, f"{title}. A campaign of the survey, with a shared allocation."
+        )
+    await factory.groups().create(OPERATOR, "hostile", f"{HOSTILE} {LONG}", f"{HOSTILE}\n{LONG}")
+    await factory.groups().create(OPERATOR, "empty", "Nobody and nothing yet")
+
+
+async def _people(factory: Factory, site: Site) -> None:
+    accounts = factory.accounts()
+    await accounts.add(
+        OPERATOR, "admin", full_name="Administrator", administrator=True, password=PASSWORD
+    )
+    for name in ("pia", "max", "meg", "otto", "loner"):
+        await accounts.add(OPERATOR, name, full_name=name.title() + " Example", password=PASSWORD)
+    for number, name in enumerate([*NAMES, HOSTILE, LONG]):
+        first = name.split()[0].lower()
+        username = first if first.isascii() and first.isalpha() else f"person-{number}"
+        person = await factory.logins().record(
+            LoginRecord(
+                issuer=ISSUER,
+                subject=f"subject-{number}",
+                candidate=username[:32],
+                full_name=name,
+                email=f"{username[:20]}@example.org",
+                affiliations=[HOSTILE if name == HOSTILE else AFFILIATION]
+                + (["member@observatory.example"] if number % 3 == 0 else []),
+                memberships=[ClaimedMembership(provider_name="survey:core")] if number % 2 else [],
+                at=NOW - timedelta(days=200 if number % 5 == 4 else number, hours=number),
+            )
+        )
+        site.people.append(person.username)
+        group = list(GROUPS)[number % 3]
+        await factory.groups().put_member(OPERATOR, group, person.username, Role.MEMBER)
+    groups = factory.groups()
+    await groups.set_pi(OPERATOR, "lenses", "pia")
+    await groups.put_member(OPERATOR, "lenses", "max", Role.MANAGER)
+    await groups.put_member(OPERATOR, "lenses", "meg", Role.MEMBER)
+    await groups.put_member(OPERATOR, "hostile", "meg", Role.MEMBER)
+    await groups.put_member(OPERATOR, "photoz", "meg", Role.MEMBER)
+    await groups.put_member(OPERATOR, "transients", "otto", Role.MEMBER)
+    await groups.put_member(OPERATOR, "hostile", site.people[-2], Role.MANAGER)
+    await groups.put_member(OPERATOR, "hostile", site.people[-1], Role.MEMBER)
+    await factory.people().disable(OPERATOR, site.people[3], "Left the institute")
+    await groups.put_member(OPERATOR, "lenses", site.people[1], Role.MEMBER)
+    await groups.remove_member(OPERATOR, "lenses", site.people[1])
+
+
+async def _allocations(factory: Factory) -> None:
+    year = {
+        "starts_at": datetime(2027, 1, 1, tzinfo=UTC),
+        "ends_at": datetime(2028, 1, 1, tzinfo=UTC),
+    }
+    for slug, core_hours, policy in (
+        ("lenses", 2000, Policy.DENY),
+        ("transients", 400, Policy.WARN),
+        ("hostile", 1, Policy.DENY),
+    ):
+        allocation = await factory.allocations().create(
+            OPERATOR,
+            group=slug,
+            resource=Resource.CORE_HOURS,
+            amount=core_hours,
+            policy=policy,
+            reason="Decision of the time allocation committee",
+            **year,
+        )
+        await factory.allocations().adjust(
+            OPERATOR,
+            allocation.allocation_id,
+            amount="0.5",
+            reason=f"A little more {HOSTILE}",
+        )
+
+
+async def _sessions(factory: Factory, site: Site, chance: random.Random) -> None:
+    events: list[SessionEvent] = []
+    payers = [(name, group) for name in site.people for group in ["photoz"]]
+    payers = [(name, list(GROUPS)[number % 3]) for number, name in enumerate(site.people)]
+    payers += [("pia", "lenses"), ("max", "lenses"), ("meg", "lenses"), ("meg", "hostile")]
+    payers += [("meg", "lenses")] * 20
+    for number in range(400):
+        username, group = chance.choice(payers)
+        start = NOW - timedelta(days=chance.randint(0, 90), seconds=chance.randint(3600, 86_000))
+        length = timedelta(seconds=chance.randint(5, 30_000))
+        events += _session(
+            number, username, group, chance.choice(list(SIZES)), start,
+            min(start + length, NOW - timedelta(minutes=1)),
+            estimate=number % 17 == 0,
+        )  # fmt: skip
+    for number, (username, group) in enumerate(
+        [("meg", "lenses"), ("pia", "lenses"), ("otto", "transients"), (site.people[0], "lenses")]
+    ):
+        begun = _session(
+            1000 + number, username, group, "small", NOW - timedelta(seconds=4000 + number), None,
+            server_name=HOSTILE[:40] if number == 0 else "",
+        )  # fmt: skip
+        events += begun
+        site.running[username] = begun[0].session.session_id
+    for start in range(0, len(events), 500):
+        await factory.ledger().apply(events[start : start + 500])
+
+
+def _session(
+    number: int, username: str, group: str, size: str, start: datetime, end: datetime | None,
+    *, estimate: bool = False, server_name: str = "",
+) -> list[SessionEvent]:  # fmt: skip
+    milli_cores, memory_bytes = SIZES[size]
+    session = SessionDescription(
+        session_id=UUID(int=number + 1),
+        username=username,
+        group=group,
+        server_name=server_name,
+        size=size,
+        environment="astronomy",
+        milli_cores=milli_cores,
+        memory_bytes=memory_bytes,
+        requested_at=start - timedelta(seconds=4),
+    )
+    made = [(EventKind.REQUESTED, session.requested_at), (EventKind.STARTED, start)]
+    if end is not None:
+        made.append((EventKind.STOPPED, end))
+    return [
+        SessionEvent(
+            event_id=UUID(int=(number + 1) * 10 + place),
+            kind=kind,
+            session=session,
+            at=at,
+            started_at=None if kind is EventKind.REQUESTED else start,
+            end_reason=(EndReason.LOST if estimate else EndReason.STOPPED)
+            if kind is EventKind.STOPPED
+            else None,
+            end_is_estimate=estimate and kind is EventKind.STOPPED,
+        )
+        for place, (kind, at) in enumerate(made)
+    ]

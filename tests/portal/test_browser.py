@@ -1,0 +1,174 @@
+"""Every page in a real Chromium, wide and narrow: what it looks like, axe-core, the console."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from jupyterhub._data import DATA_FILES_PATH
+from playwright.async_api import Browser, Page, async_playwright
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from tests.harness.browser import HEIGHTS, NARROW, SCREENSHOTS, WIDE, chromium
+from tests.portal.conftest import Portal
+
+from dachub.server.auth import SESSION_COOKIE
+
+pytestmark = pytest.mark.browser
+
+DEADLINE_SECONDS = 30
+BASE = "/services/dac"
+PAGES = {
+    "my-usage": ("meg", "/?period=this-year"),
+    "my-usage-nothing": ("loner", "/"),
+    "my-usage-wrong-period": ("meg", "/?period=custom&first=2027-03-02&last=2027-03-01"),
+    "my-groups": ("meg", "/groups"),
+    "group-of-a-member": ("meg", "/groups/photoz"),
+    "group-of-a-pi": ("pia", "/groups/lenses?period=this-quarter"),
+    "group-for-an-administrator": ("admin", "/groups/transients?period=this-quarter"),
+    "group-with-hostile-names": ("admin", "/groups/hostile?period=this-year"),
+    "group-history": ("pia", "/groups/lenses/history"),
+    "remove-member": ("pia", "/groups/lenses/members/meg/remove"),
+    "stop-server": ("pia", "/sessions/{running}/stop"),
+    "password": ("meg", "/password"),
+    "admin-overview": ("admin", "/admin?period=this-quarter"),
+    "admin-people": ("admin", "/admin/people"),
+    "admin-person": ("admin", "/admin/people/ada"),
+    "admin-person-disabled": ("admin", "/admin/people/dmitri"),
+    "admin-groups": ("admin", "/admin/groups"),
+    "admin-servers": ("admin", "/admin/servers"),
+    "admin-audit": ("admin", "/admin/audit"),
+    "error-403": ("meg", "/admin"),
+    "error-404": ("meg", "/nothing-here"),
+}
+
+
+@dataclass
+class Window:
+    """Opens pages, and remembers what their consoles said."""
+
+    browser: Browser
+    portal: Portal
+    origin: str
+
+    async def open(self, name: str, path: str, width: int, **options: str) -> Page:
+        context = await self.browser.new_context(
+            viewport={"width": width, "height": HEIGHTS[width]}, **options
+        )
+        context.set_default_timeout(DEADLINE_SECONDS * 1000)
+        await context.add_cookies(
+            [{"name": SESSION_COOKIE, "value": self.portal.cookie(name), "url": self.origin}]
+        )
+        page = await context.new_page()
+        page.complaints = []
+        page.on("console", lambda said: _note(page, said))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        await page.goto(self.address(path))
+        return page
+
+    def address(self, path: str) -> str:
+        running = str(self.portal.site.running["pia"])
+        return f"{self.origin}{BASE}{path.replace('{running}', running)}"
+
+
+def _note(page: Page, said: object) -> None:
+    # The status of the page itself is an "error" to Chromium's console.
+    if said.type in {"error", "warning"} and page.url not in said.location.get("url", ""):
+        page.complaints.append(f"{said.type}: {said.text} {said.location}")
+
+
+def _beside_the_hub(portal: Portal) -> Starlette:
+    share = Path(DATA_FILES_PATH)
+    return Starlette(
+        routes=[
+            Route("/hub/logo", lambda _: FileResponse(share / "static/images/jupyterhub-80.png")),
+            Route("/hub/home", lambda _: PlainTextResponse("home")),
+            Mount("/hub/static", StaticFiles(directory=share / "static")),
+            Mount("/", portal.app),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+async def window(portal: Portal) -> AsyncIterator[Window]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(_beside_the_hub(portal), log_level="warning", lifespan="off")
+    )
+    serving = asyncio.create_task(server.serve([listener]))
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium(),
+            args=[
+                *(["--no-sandbox"] if os.geteuid() == 0 else []),
+                "--disable-dev-shm-usage",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        portal.process.public_origin = origin
+        yield Window(browser, portal, origin)
+        await browser.close()
+    server.should_exit = True
+    await serving
+
+
+async def _drawn(page: Page) -> None:
+    plots = page.locator("[data-plot]")
+    for number in range(await plots.count()):
+        await page.wait_for_function(
+            "n => document.querySelectorAll('[data-plot]')[n].dataset.drawn", arg=number
+        )
+        assert await plots.nth(number).get_attribute("data-drawn") != "failed"
+        assert await page.evaluate(
+            "n => !!document.querySelectorAll('[data-plot]')[n].firstElementChild", number
+        )
+
+
+async def _photograph(page: Page, name: str, width: int) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / f"portal-{name}-{width}.png", full_page=True)
+
+
+async def _check(page: Page, name: str, width: int) -> None:
+    await _drawn(page)
+    await _photograph(page, name, width)
+    found = await Axe().run(page)
+    serious = [
+        (fault["id"], fault["impact"], [node["html"][:200] for node in fault["nodes"][:3]])
+        for fault in found.response["violations"]
+        if fault["impact"] in {"serious", "critical"}
+    ]
+    assert not serious, json.dumps(serious, indent=1)
+    assert page.complaints == []
+    assert not await page.evaluate(
+        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    ), "wider than the window"
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("name", PAGES)
+async def test_pages_are_sound(window: Window, name: str, width: int) -> None:
+    who, path = PAGES[name]
+    page = await window.open(who, path, width)
+    await _check(page, name, width)
+    await page.context.close()
+
+
+@pytest.mark.parametrize("name", ["my-usage", "group-of-a-pi", "admin-overview", "admin-people"])
+async def test_pages_are_sound_in_the_dark(window: Window, name: str) -> None:
+    who, path = PAGES[name]
+    page = await window.open(who, path, WIDE, color_scheme="dark")
+    assert await page.get_attribute("html", "data-bs-theme") == "dark"
+    await _check(page, f"{name}-dark", WIDE)
+    await page.context.close()
