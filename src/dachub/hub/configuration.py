@@ -1,0 +1,209 @@
+"""Turns the hub's settings into JupyterHub's configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dachub.hub import form, runtime
+from dachub.hub.claims import reading_of
+from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
+from dachub.hub.logs import EcsFile
+from dachub.hub.sessions import QUEUE_SECONDS
+from dachub.hub.settings import HubSettings
+from dachub.hub.spawners import LocalSpawner
+from dachub.model.names import USERNAME_PATTERN
+
+SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
+SERVICE = "dac"
+PORTAL_PATH = f"/services/{SERVICE}/"
+STATIC_PATH = Path(__file__).with_name("static")
+USE_PORTAL = f"access:services!service={SERVICE}"
+# People who start together wait for their turn in our own queue; only a flood is answered 429.
+SPAWNS_PENDING_MAX = 1000
+STARTS_AT_ONCE_PER_CORE = 4
+
+
+def configure(c: Any) -> None:
+    """Configure JupyterHub (``c`` of a ``jupyterhub_config.py``) from ``DACHUB_HUB_SETTINGS``.
+
+    Raises
+    ------
+    KeyError
+        If the environment names no settings or lacks a secret.
+    pydantic.ValidationError
+        If the settings are not valid.
+    """
+    path = Path(os.environ[SETTINGS_VARIABLE])
+    settings = HubSettings.model_validate_json(path.read_text())
+    starts_at_once = STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)
+    runtime.set_current(runtime.Runtime.build(settings, starts_at_once))
+    _hub(c, settings)
+    _proxy(c, settings)
+    _logs(c, settings)
+    _login(c, settings)
+    _servers(c, settings)
+    _services(c, settings)
+    _pages(c, settings)
+
+
+def _hub(c: Any, settings: HubSettings) -> None:
+    state = settings.state_directory
+    c.JupyterHub.bind_url = settings.bind_url
+    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings.hub_port}"
+    c.JupyterHub.public_url = settings.public_url
+    c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
+    # Only where JPY_COOKIE_SECRET does not give it.
+    c.JupyterHub.cookie_secret_file = str(state / "cookie-secret")
+    c.JupyterHub.cleanup_servers = not settings.servers.survive_hub_restart
+    c.JupyterHub.cleanup_proxy = True
+    c.JupyterHub.concurrent_spawn_limit = SPAWNS_PENDING_MAX
+    c.JupyterHub.last_activity_interval = 300
+    c.JupyterHub.activity_resolution = 60
+    c.JupyterHub.init_spawners_timeout = 10
+
+
+def _proxy(c: Any, settings: HubSettings) -> None:
+    c.ConfigurableHTTPProxy.command = [
+        *_ends_with_parent(),
+        sys.executable,
+        "-m",
+        "dachub.hub.proxy",
+    ]
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.proxy_api_port}"
+    c.ConfigurableHTTPProxy.pid_file = str(settings.state_directory / "jupyterhub-proxy.pid")
+    c.ConfigurableHTTPProxy.log_level = "error"
+    if settings.tls_certificate and settings.tls_key:
+        c.JupyterHub.ssl_cert = str(settings.tls_certificate)
+        c.JupyterHub.ssl_key = str(settings.tls_key)
+
+
+def _logs(c: Any, settings: HubSettings) -> None:
+    # Our own modules log beside the hub: to its file and to the terminal.
+    ours = logging.getLogger("dachub")
+    if settings.log_file is not None:
+        handler = EcsFile(settings.log_file)
+        c.JupyterHub.extra_log_handlers = [handler]
+        ours.addHandler(handler)
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter("[%(levelname).1s %(asctime)s %(name)s] %(message)s"))
+    ours.addHandler(terminal)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+
+
+def _login(c: Any, settings: HubSettings) -> None:
+    login = settings.login
+    c.Authenticator.enable_auth_state = True
+    c.Authenticator.allow_all = True  # who may enter, the authenticators decide themselves
+    c.Authenticator.auth_refresh_age = login.refresh_seconds
+    c.Authenticator.refresh_pre_spawn = False  # the service is asked at every start
+    c.Authenticator.username_pattern = USERNAME_PATTERN
+    if login.openid is None:
+        c.JupyterHub.authenticator_class = LocalAuthenticator
+        return
+    reading = reading_of(login.openid)
+    c.JupyterHub.authenticator_class = OpenIDAuthenticator
+    c.OpenIDAuthenticator.client_id = login.openid.client_id
+    c.OpenIDAuthenticator.client_secret = os.environ["DACHUB_OIDC_CLIENT_SECRET"]
+    c.OpenIDAuthenticator.scope = list(reading.scopes)
+    c.OpenIDAuthenticator.login_service = reading.title
+    c.OpenIDAuthenticator.enable_pkce = True
+    c.OpenIDAuthenticator.oauth_callback_url = (
+        f"{settings.public_url.rstrip('/')}/hub/oauth_callback"
+    )
+
+
+def _servers(c: Any, settings: HubSettings) -> None:
+    c.JupyterHub.spawner_class = LocalSpawner
+    c.Spawner.start_timeout = settings.servers.start_timeout_seconds + QUEUE_SECONDS
+    c.Spawner.http_timeout = 30
+    c.Spawner.poll_interval = 30
+    c.Spawner.default_url = "/lab"
+    c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]
+    c.Spawner.options_form = form.options_form
+    c.Spawner.options_from_form = form.options_from_form
+    c.LocalProcessSpawner.interrupt_timeout = 10
+    c.LocalProcessSpawner.term_timeout = 5
+
+
+def _services(c: Any, settings: HubSettings) -> None:
+    c.JupyterHub.services = [
+        {
+            "name": SERVICE,
+            "url": settings.service_url,
+            "api_token": os.environ["DACHUB_SERVICE_TOKEN"],
+            "oauth_no_confirm": True,
+            "oauth_redirect_uri": f"{PORTAL_PATH}oauth_callback",
+            "display": True,
+        }
+    ]
+    c.JupyterHub.load_roles = [
+        {"name": "user", "scopes": ["self", USE_PORTAL]},
+        {
+            "name": "server",
+            "scopes": ["users:activity!user", "access:servers!server", USE_PORTAL],
+        },
+        {
+            "name": "dachub-service",
+            "services": [SERVICE],
+            "scopes": [
+                "read:users",
+                "list:users",
+                "read:servers",
+                "delete:servers",
+                "servers",
+                "admin:server_state",
+                "read:tokens",
+                "tokens",
+            ],
+        },
+    ]
+    if settings.servers.idle_stop_seconds is not None:
+        c.JupyterHub.services.append(_culler(settings.servers.idle_stop_seconds))
+        c.JupyterHub.load_roles.append(
+            {
+                "name": "idle-culler",
+                "services": ["idle-culler"],
+                "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+            }
+        )
+
+
+def _culler(idle_seconds: int) -> dict[str, Any]:
+    every_seconds = max(10, min(300, idle_seconds // 4))
+    return {
+        "name": "idle-culler",
+        "display": False,
+        "command": [
+            *_ends_with_parent(),
+            sys.executable,
+            "-m",
+            "jupyterhub_idle_culler",
+            f"--timeout={idle_seconds}",
+            f"--cull-every={every_seconds}",
+        ],
+    }
+
+
+def _pages(c: Any, settings: HubSettings) -> None:
+    c.JupyterHub.template_paths = [str(form.TEMPLATES)]
+    base = urlsplit(settings.public_url).path.rstrip("/")
+    c.JupyterHub.template_vars = {
+        "site": settings.site,
+        "portal_url": base + PORTAL_PATH,
+        "our_static": f"{base}/hub/{STATIC}/",
+        "local_accounts": settings.login.local_accounts,
+        "openid": settings.login.openid is not None,
+    }
+
+
+def _ends_with_parent() -> list[str]:
+    """Prefix of a command that must not outlive the hub, however the hub ends."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

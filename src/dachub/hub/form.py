@@ -1,0 +1,141 @@
+"""The start page: who pays, how big, which software."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment as Templates
+from jinja2 import FileSystemLoader, StrictUndefined
+
+from dachub.hub import runtime
+from dachub.hub.service import ServiceDown, ServiceRefused
+from dachub.hub.sessions import OPTIONS
+from dachub.model.site import Environment, ServerChoice, Size
+from dachub.model.units import BYTES_PER_GIB, MILLI_CORE_SECONDS_PER_CORE_HOUR
+from dachub.model.usage import GroupBalance, StartOptions
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+_templates = Templates(
+    loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOption:
+    """A group on the start page; hours are core-hours."""
+
+    name: str
+    title: str
+    figures: str
+    used_percent: int | None
+    message: str
+
+
+async def options_form(spawner: Any) -> str:
+    """HTML of the start page for the owner of a spawner."""
+    live = runtime.current()
+    offer, available = await _offer(spawner.user.name)
+    spawner.may_start = bool(offer.groups)
+    last = offer.last_choice
+    groups = [_group(balance, available) for balance in offer.groups]
+    names = {group.name for group in groups}
+    sizes = [size for size in live.settings.servers.sizes if _open(size, names)]
+    environments = [one for one in live.settings.servers.environments if _open(one, names)]
+    return _templates.get_template("start_form.html").render(
+        groups=groups,
+        sizes=[(size, _describe(size), _limited(size, names)) for size in sizes],
+        environments=[(one, _limited(one, names)) for one in environments],
+        chosen_group=_preset(last.group, [group.name for group in groups]),
+        chosen_size=_preset(last.size, [size.name for size in sizes]),
+        chosen_environment=_preset(last.environment, [one.name for one in environments]),
+        notices=offer.notices,
+        available=available,
+        site=live.settings.site,
+        username=spawner.user.name,
+    )
+
+
+def options_from_form(form: dict[str, list[str]]) -> dict[str, str]:
+    """The choice as the form sent it; checked when the server starts, like one sent by REST."""
+    return {
+        name: values[0].strip()
+        for name, values in form.items()
+        if name in OPTIONS and values and values[0].strip()
+    }
+
+
+async def _offer(username: str) -> tuple[StartOptions, bool]:
+    """What the person may choose from, and whether the figures are known."""
+    live = runtime.current()
+    try:
+        return await live.service.start_options(username), True
+    except (ServiceDown, ServiceRefused):
+        person = await live.people.last_known(username)
+        return (
+            StartOptions(
+                groups=[
+                    GroupBalance(group=one.group, title=one.title, used=0) for one in person.groups
+                ],
+                last_choice=ServerChoice(),
+            ),
+            False,
+        )
+
+
+def _group(balance: GroupBalance, available: bool) -> GroupOption:
+    return GroupOption(
+        name=balance.group,
+        title=balance.title or balance.group,
+        figures=_figures(balance) if available else "",
+        used_percent=(
+            min(100, balance.used * 100 // balance.allocated)
+            if available and balance.allocated
+            else None
+        ),
+        message=balance.message,
+    )
+
+
+def _figures(balance: GroupBalance) -> str:
+    used = _hours(balance.used)
+    if balance.allocated is None or balance.left is None:
+        return f"{used} core-hours used, no limit"
+    left = _hours(max(0, balance.left))
+    text = f"{used} of {_hours(balance.allocated)} core-hours used, {left} left"
+    if balance.resets_at is not None:
+        text += f" until {balance.resets_at:%-d %B %Y}"
+    return text
+
+
+def _hours(milli_core_seconds: int) -> str:
+    hours = milli_core_seconds / MILLI_CORE_SECONDS_PER_CORE_HOUR
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}"
+
+
+def _describe(size: Size) -> str:
+    cores = size.milli_cores / 1000
+    memory = f"{size.memory_bytes / BYTES_PER_GIB:.3g} GiB"
+    text = f"{cores:g} {'core' if cores <= 1 else 'cores'}, {memory}"
+    if size.gpus:
+        text += f", {size.gpus} {'GPU' if size.gpus == 1 else 'GPUs'}"
+    return text
+
+
+def _open(option: Size | Environment, groups: set[str]) -> bool:
+    return option.groups is None or bool(groups.intersection(option.groups))
+
+
+def _limited(option: Size | Environment, groups: set[str]) -> str:
+    """Which of the person's groups may use an option, where not all may."""
+    if option.groups is None or groups <= set(option.groups):
+        return ""
+    return ", ".join(sorted(groups.intersection(option.groups)))
+
+
+def _preset(last: str | None, names: list[str]) -> str | None:
+    if last in names:
+        return last
+    return names[0] if names else None

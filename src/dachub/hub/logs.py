@@ -1,0 +1,69 @@
+"""Structured logs of the hub: Elastic Common Schema, with request ids, no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from uuid import uuid4
+
+request_id: ContextVar[str | None] = ContextVar("dachub_request_id", default=None)
+
+LOG_BYTES_MAX = 50 * 1024**2
+_SECRETS = re.compile(
+    r"(?i)((?:token|code|code_verifier|client_secret|password|authorization)[\"']?\s*[=:]\s*[\"']?"
+    r"(?:bearer |token |basic )?)[^\s&\"',;}]{6,}"
+)
+
+
+def begin_request() -> str:
+    """Give what follows in this task a request id, unless it has one; the service logs the same."""
+    current = request_id.get()
+    if current is None:
+        current = uuid4().hex
+        request_id.set(current)
+    return current
+
+
+class EcsFormatter(logging.Formatter):
+    """Formats a record as one line of ECS JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        entry: dict[str, object] = {
+            "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(
+                timespec="milliseconds"
+            ),
+            "log.level": record.levelname.lower(),
+            "message": _SECRETS.sub(r"\1***", record.getMessage()),
+            "ecs.version": "8.11",
+            "service.name": "hub",
+            "log.logger": record.name,
+            "process.pid": record.process,
+        }
+        if (current := request_id.get()) is not None:
+            entry["http.request.id"] = current
+        if record.exc_info and record.exc_info[1] is not None:
+            entry["error.type"] = type(record.exc_info[1]).__name__
+            entry["error.stack_trace"] = _SECRETS.sub(
+                r"\1***", self.formatException(record.exc_info)
+            )
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class EcsFile(RotatingFileHandler):
+    """A log file of ECS lines, mode 0600, that does not grow without limit."""
+
+    def __init__(self, path: Path) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        super().__init__(path, maxBytes=LOG_BYTES_MAX, backupCount=5, encoding="utf-8")
+        self.setFormatter(EcsFormatter())
+
+    def __deepcopy__(self, memo: object) -> EcsFile:
+        """The same file: traitlets copies what it finds in a configuration."""
+        return self

@@ -1,0 +1,178 @@
+"""The parts of the plugin as they live in one hub process, and the tasks that run beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+from dachub.hub.delivery import Delivery
+from dachub.hub.outbox import OpenSession, Outbox, now
+from dachub.hub.people import Passwords, People
+from dachub.hub.processes import end_session_processes
+from dachub.hub.provider import Provider
+from dachub.hub.service import Service
+from dachub.hub.settings import HubSettings
+from dachub.model.sessions import EndReason
+
+log = logging.getLogger(__name__)
+
+PRUNE_SECONDS = 86_400.0
+
+
+@runtime_checkable
+class HasSession(Protocol):
+    """A spawner that carries a session."""
+
+    @property
+    def running_session_id(self) -> UUID | None:
+        """The session, once its server answers."""
+
+    async def poll(self) -> int | None:
+        """``None`` while the server lives."""
+
+
+@dataclass
+class Runtime:
+    """Everything the hooks of the hub need; built once by ``configure``."""
+
+    settings: HubSettings
+    outbox: Outbox
+    service: Service
+    people: People
+    passwords: Passwords
+    provider: Provider | None
+    start_gate: asyncio.Semaphore
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @classmethod
+    def build(cls, settings: HubSettings, starts_at_once: int) -> Runtime:
+        """Wire the parts; opens no file and no connection yet."""
+        outbox = Outbox(settings.state_directory / "outbox.sqlite")
+        service = Service(settings.service_url)
+        openid = settings.login.openid
+        return cls(
+            settings=settings,
+            outbox=outbox,
+            service=service,
+            people=People(outbox, service, settings.site.contact),
+            passwords=Passwords(outbox, service, settings.login),
+            provider=Provider(openid.issuer, openid.request_timeout_seconds) if openid else None,
+            start_gate=asyncio.Semaphore(starts_at_once),
+        )
+
+    def attach(self, app: Any) -> None:
+        """Start the tasks in the loop of a hub that is about to serve."""
+        for work in (
+            Delivery(self.outbox, self.service).run(),
+            self._end_orphans(app),
+            self._every(self.settings.servers.heartbeat_seconds, lambda: self.heartbeat(app)),
+            self._every(
+                self.settings.login.refresh_seconds / 4, lambda: self._refresh_running(app)
+            ),
+            self._every(PRUNE_SECONDS, self.outbox.prune),
+        ):
+            task = asyncio.create_task(work)
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+
+    async def heartbeat(self, app: Any) -> None:
+        """Note which servers are alive."""
+        alive = [
+            session_id
+            for spawner in _spawners(app)
+            if isinstance(spawner, HasSession)
+            and (session_id := spawner.running_session_id) is not None
+            and await spawner.poll() is None
+        ]
+        await self.outbox.seen_alive(alive, now())
+
+    async def _end_orphans(self, app: Any) -> None:
+        """End what a killed hub left: sessions open in our memory that this hub does not hold.
+
+        What is left is read before the hub serves, so that no new session is taken for an old one.
+        """
+        left = await self.outbox.open_sessions()
+        held = _held_sessions(app)
+        for entry in left:
+            if entry.session.session_id not in held:
+                await self._end_orphan(entry)
+
+    async def _end_orphan(self, entry: OpenSession) -> None:
+        session = entry.session
+        killed = await asyncio.to_thread(end_session_processes, session.session_id)
+        log.warning(
+            "Session %s of %s was left behind by a hub that was killed; %d processes ended",
+            session.session_id,
+            session.username,
+            killed,
+        )
+        await self.outbox.ended(
+            session,
+            started_at=entry.started_at,
+            at=now() if killed else None,
+            reason=EndReason.STOPPED if killed else EndReason.LOST,
+        )
+
+    async def _refresh_running(self, app: Any) -> None:
+        """Read the claims of people with running servers again, whether or not they open a page."""
+        age_seconds = self.settings.login.refresh_seconds
+        for user in list(app.users.values()):
+            last = getattr(user, "_auth_refreshed", None)
+            if user.active and (last is None or time.monotonic() - last > age_seconds):
+                await app.authenticator.refresh_and_save(user)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:
+                log.exception("A periodic task of the hub failed; it goes on")
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("A task of the hub ended", exc_info=error)
+
+
+def _spawners(app: Any) -> Iterator[object]:
+    for user in list(app.users.values()):
+        yield from list(user.spawners.values())
+
+
+def _held_sessions(app: Any) -> set[UUID]:
+    """Sessions that the hub's own database says are its servers'; it takes care of those itself."""
+    from jupyterhub import orm
+
+    states = [
+        spawner.state or {}
+        for spawner in app.db.query(orm.Spawner).filter(orm.Spawner.server != None)  # noqa: E711
+    ]
+    return {UUID(state["session"]["session_id"]) for state in states if state.get("session")}
+
+
+_current: Runtime | None = None
+
+
+def set_current(runtime: Runtime) -> None:
+    """Make ``runtime`` the one that hooks use."""
+    global _current
+    _current = runtime
+
+
+def current() -> Runtime:
+    """The runtime of this hub.
+
+    Raises
+    ------
+    RuntimeError
+        If ``configure`` did not run.
+    """
+    if _current is None:
+        raise RuntimeError("dachub.hub.configure(c) must run before the hub starts")
+    return _current

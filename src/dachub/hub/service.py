@@ -1,0 +1,160 @@
+"""Client of the dachub service for the hub: short time limits, plain outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TypeVar
+from uuid import uuid4
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from dachub.hub.logs import request_id
+from dachub.model.people import HubPerson, LocalAccount, LoginRecord, RefusalRecord
+from dachub.model.problems import DachubError, Problem, Unavailable
+from dachub.model.sessions import EventBatch, EventReceipt, SessionEvent
+from dachub.model.usage import AuthorizeRequest, Decision, StartOptions
+
+Model = TypeVar("Model", bound=BaseModel)
+
+API_PATH = "/services/dac/api/v1"
+LOCAL_ACCOUNTS = TypeAdapter(list[LocalAccount])
+
+
+class ServiceDown(Unavailable):
+    """The service does not answer, or answers nonsense: try again later."""
+
+    code = "service-down"
+
+
+class ServiceRefused(DachubError):
+    """The service answered and said no.
+
+    Attributes
+    ----------
+    problem_status, problem_code
+        Status and code of its answer.
+    """
+
+    code = "service-refused"
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.problem_status = status
+        self.problem_code = code
+
+
+class Service:
+    """Asks and tells the dachub service.
+
+    Every method raises :class:`ServiceDown` or :class:`ServiceRefused`.
+
+    Parameters
+    ----------
+    url
+        Where it listens, without a path.
+    token
+        The hub's own; ``DACHUB_HUB_TOKEN`` by default.
+    timeout_seconds
+        Limit of a whole exchange, for what a person waits for.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_seconds: float = 2.5) -> None:
+        self._timeout_seconds = timeout_seconds
+        token = os.environ.get("DACHUB_HUB_TOKEN", "") if token is None else token
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/") + API_PATH,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout_seconds,
+            limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def authorize(self, request: AuthorizeRequest) -> Decision:
+        """May this person start this server?"""
+        answer = await self._send("POST", "/sessions/authorize", body=request)
+        return _parsed(Decision, answer)
+
+    async def start_options(self, username: str) -> StartOptions:
+        """What the start page offers a person."""
+        answer = await self._send("GET", f"/hub/people/{username}/start-options")
+        return _parsed(StartOptions, answer)
+
+    async def record_login(self, record: LoginRecord) -> HubPerson:
+        """Tell of a login or refresh; the answer says who this is here."""
+        return _parsed(HubPerson, await self._send("POST", "/hub/logins", body=record))
+
+    async def record_refusal(self, record: RefusalRecord) -> None:
+        """Tell of a login that was refused."""
+        await self._send("POST", "/hub/refusals", body=record)
+
+    async def local_accounts(self, etag: str | None) -> tuple[str, str] | None:
+        """Local accounts as (ETag, JSON), or ``None`` where ``etag`` is still current."""
+        headers = {"If-None-Match": etag} if etag else {}
+        answer = await self._send("GET", "/hub/local-accounts", headers=headers)
+        if answer.status_code == 304:
+            return None
+        try:
+            LOCAL_ACCOUNTS.validate_json(answer.content)
+        except ValidationError as error:
+            raise ServiceDown("The service sent a list of accounts that cannot be read.") from error
+        return answer.headers.get("ETag", ""), answer.text
+
+    async def send_events(self, events: list[SessionEvent]) -> EventReceipt:
+        """Deliver events; takes its time, nobody waits for it."""
+        answer = await self._send(
+            "POST", "/events", body=EventBatch(events=events), timeout_seconds=30
+        )
+        return _parsed(EventReceipt, answer)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> httpx.Response:
+        limit_seconds = timeout_seconds or self._timeout_seconds
+        sent = {"X-Request-ID": request_id.get() or uuid4().hex, **(headers or {})}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            async with asyncio.timeout(limit_seconds):
+                answer = await self._client.request(
+                    method,
+                    path,
+                    content=body.model_dump_json() if body is not None else None,
+                    headers=sent,
+                    timeout=limit_seconds,
+                )
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise ServiceDown(
+                f"The dachub service does not answer ({type(error).__name__})."
+            ) from error
+        if answer.status_code >= 500:
+            raise ServiceDown(f"The dachub service answered {answer.status_code}.")
+        if answer.status_code >= 400:
+            raise _refusal(answer)
+        return answer
+
+
+def _parsed(model: type[Model], answer: httpx.Response) -> Model:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise ServiceDown("The dachub service sent an answer that cannot be read.") from error
+
+
+def _refusal(answer: httpx.Response) -> ServiceRefused:
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        return ServiceRefused(answer.status_code, "unknown", f"status {answer.status_code}")
+    return ServiceRefused(answer.status_code, problem.code, problem.detail)

@@ -1,0 +1,326 @@
+"""Gives every server that a spawner starts a session in the ledger, from the request to the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+from jupyterhub.utils import maybe_future
+from pydantic import ValidationError
+from tornado import web  # type: ignore[attr-defined]
+
+from dachub.hub import environment, runtime
+from dachub.hub.logs import begin_request
+from dachub.hub.outbox import now
+from dachub.hub.service import ServiceDown, ServiceRefused
+from dachub.model.people import HubPerson
+from dachub.model.problems import DachubError, InvalidInput, Unavailable
+from dachub.model.sessions import EndReason, SessionDescription
+from dachub.model.site import (
+    ChoiceRefused,
+    ResolvedChoice,
+    ServerChoice,
+    UnknownEnvironment,
+    UnknownSize,
+    resolve_choice,
+)
+from dachub.model.usage import AuthorizeRequest
+
+try:
+    from jupyterhub.spawner import SpawnException
+except ImportError:  # JupyterHub < 6
+    SpawnException = None
+
+if TYPE_CHECKING:
+    from jupyterhub.spawner import Spawner as Base
+else:
+    Base = object
+
+# A start may wait for its turn this long beside the time that the server itself has.
+QUEUE_SECONDS = 1800
+OPTIONS = ("group", "size", "environment")
+
+
+class StartFailed(DachubError):
+    """The server did not come up."""
+
+    code = "start-failed"
+    status = 500
+
+
+def shown(error: DachubError) -> web.HTTPError:
+    """The error as JupyterHub 5 and 6 show it to people and answer it to programs."""
+    status = error.status if 400 <= error.status < 600 else 400
+    wrapped: web.HTTPError
+    if SpawnException is not None:
+        wrapped = SpawnException(error.message, reason=error.code, status_code=status)
+    else:
+        wrapped = web.HTTPError(status, error.message)
+    wrapped.jupyterhub_message = error.message
+    return wrapped
+
+
+def read_options(options: object) -> ServerChoice:
+    """A person's choice out of the options of a spawn, from the form or from REST.
+
+    Raises
+    ------
+    InvalidInput
+        If there are other options than group, size and environment, or other values than text.
+    """
+    if not isinstance(options, Mapping):
+        raise InvalidInput("The options of a server are group, size and environment.")
+    unknown = sorted(str(name)[:40] for name in options if name not in OPTIONS)
+    if unknown:
+        raise InvalidInput(
+            f"Unknown option '{unknown[0]}'. "
+            "The options of a server are group, size and environment."
+        )
+    try:
+        return ServerChoice.model_validate({name: options.get(name) or None for name in OPTIONS})
+    except ValidationError as error:
+        raise InvalidInput("Group, size and environment must be short texts.") from error
+
+
+class SessionMixin(Base):  # type: ignore[misc]
+    """Mix into any spawner, before it: ``class LocalSpawner(SessionMixin, ProcessSpawner)``.
+
+    The session's uuid and description live in the spawner's persisted state, so a restarted hub
+    knows them; everything that happens is written to the outbox first. A start that a killed hub
+    left half done is undone by the next one: nothing is charged for it.
+    """
+
+    session: SessionDescription | None = None
+    started_at: datetime | None = None
+    died_at: datetime | None = None
+    choice: ResolvedChoice | None = None
+    person: HubPerson | None = None
+    notice: str = ""
+    _half_started = False
+
+    # What a spawner may add
+
+    async def prepare(self, choice: ResolvedChoice) -> None:
+        """Get ready to start; raises DachubError with a message for the person."""
+
+    async def failure_reason(self) -> str:
+        """What is known of why the server did not come up; for the person."""
+        return ""
+
+    async def clean_up(self) -> None:
+        """Remove what the server left behind, once it is dead."""
+
+    # What the hub calls
+
+    @property
+    def running_session_id(self) -> UUID | None:
+        """The session, once its server answers."""
+        return self.session.session_id if self.session and self.started_at else None
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Know the session again after a restart of the hub."""
+        super().load_state(state)
+        if state.get("session"):
+            self.session = SessionDescription.model_validate(state["session"])
+            started = state.get("started_at")
+            self.started_at = datetime.fromisoformat(started) if started else None
+            self._half_started = self.started_at is None
+
+    def get_state(self) -> dict[str, Any]:
+        """What a later hub must know."""
+        state: dict[str, Any] = super().get_state()
+        if self.session is not None:
+            state["session"] = self.session.model_dump(mode="json")
+            state["started_at"] = self.started_at.isoformat() if self.started_at else None
+        return state
+
+    def clear_state(self) -> None:
+        """Forget the session."""
+        super().clear_state()
+        self.session = self.started_at = self.choice = None
+        self._half_started = False
+
+    def get_env(self) -> dict[str, str]:
+        """Environment of the server."""
+        env: dict[str, str] = super().get_env()
+        if self.session is not None:
+            env |= environment.of_session(self.session, self.person, runtime.current().settings)
+        return env
+
+    async def start(self) -> Any:
+        """Ask whether the server may start, start it, and return when it answers."""
+        begin_request()
+        try:
+            return await self._start()
+        except DachubError as error:
+            raise shown(error) from error
+
+    async def poll(self) -> int | None:
+        """``None`` while the server lives."""
+        if self._half_started:
+            self._half_started = False
+            self.log.warning("%s: the hub was killed while this server started", self._log_name)
+            await super().stop(now=True)
+        status: int | None = await super().poll()
+        return status
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server; the session ends when it is dead."""
+        await super().stop(now)
+        await self._end(EndReason.STOPPED, seen=True)
+
+    async def run_post_stop_hook(self) -> None:
+        """End the session of a server that was found dead."""
+        await self._end(EndReason.EXITED if self.died_at else EndReason.LOST, seen=False)
+        await maybe_future(super().run_post_stop_hook())
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What the waiting person sees."""
+        if self.notice:
+            yield {"progress": 20, "message": self.notice}
+        yield {"progress": 50, "message": "Your server is starting"}
+
+    # Inside
+
+    async def _start(self) -> Any:
+        live = runtime.current()
+        self.choice = await self._decide()
+        self.person = await live.people.last_known(self.user.name)
+        self.session = self._describe(self.choice)
+        self.cpu_limit = self.choice.size.milli_cores / 1000
+        self.mem_limit = self.choice.size.memory_bytes
+        await live.outbox.requested(self.session)
+        limit_seconds = live.settings.servers.start_timeout_seconds
+        async with live.start_gate:
+            try:
+                async with asyncio.timeout(limit_seconds):
+                    await self.prepare(self.choice)
+                    address = await super().start()
+                    self._save()
+                    await self._until_up(address)
+            except TimeoutError as error:
+                raise StartFailed(
+                    f"Your server did not answer within {limit_seconds} s and was given up. "
+                    f"{await self.failure_reason()}Try again, or ask "
+                    f"{live.settings.site.contact}."
+                ) from error
+            except OSError as error:
+                self.log.exception("%s could not be started", self._log_name)
+                raise StartFailed(
+                    f"Your server could not be started ({error.strerror or 'system error'}). "
+                    f"Ask {live.settings.site.contact}."
+                ) from error
+        self.started_at = await live.outbox.started(self.session, now())
+        return address
+
+    async def _decide(self) -> ResolvedChoice:
+        """Check the choice: by the service, or by the hub's memory while the service is down."""
+        live = runtime.current()
+        choice = read_options(self.user_options or {})
+        sizes, environments = live.settings.servers.sizes, live.settings.servers.environments
+        try:
+            decision = await live.service.authorize(
+                AuthorizeRequest(username=self.user.name, choice=choice)
+            )
+        except ServiceRefused as refusal:
+            raise ChoiceRefused(refusal.message) from refusal
+        except ServiceDown as error:
+            if live.settings.servers.when_service_is_down == "deny":
+                raise Unavailable(
+                    "The accounting service does not answer, and this site starts no servers "
+                    f"without it. Try again in some minutes, or ask {live.settings.site.contact}."
+                ) from error
+            self.log.warning("%s Deciding by what the hub remembers.", error.message)
+            person = await live.people.last_known(self.user.name)
+            if person.disabled:
+                raise live.people.disabled() from error
+            groups = [membership.group for membership in person.groups]
+            return resolve_choice(choice, groups, sizes, environments)
+        if not decision.allowed:
+            raise ChoiceRefused(decision.message)
+        self.notice = decision.message
+        size = next((size for size in sizes if size.name == decision.size), None)
+        chosen = next((one for one in environments if one.name == decision.environment), None)
+        if decision.group is None or size is None:
+            raise UnknownSize("The hub and the service are configured differently: unknown size.")
+        if chosen is None:
+            raise UnknownEnvironment(
+                "The hub and the service are configured differently: unknown environment."
+            )
+        return ResolvedChoice(group=decision.group, size=size, environment=chosen)
+
+    def _describe(self, choice: ResolvedChoice) -> SessionDescription:
+        return SessionDescription(
+            session_id=uuid4(),
+            username=self.user.name,
+            group=choice.group,
+            server_name=self.name,
+            size=choice.size.name,
+            environment=choice.environment.name,
+            milli_cores=choice.size.milli_cores,
+            memory_bytes=choice.size.memory_bytes,
+            gpus=choice.size.gpus,
+            requested_at=now(),
+        )
+
+    def _save(self) -> None:
+        """Have the hub's database know of the process at once, not only when it answers."""
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
+
+    async def _until_up(self, address: Any) -> None:
+        """Wait for the first answer; a server that dies meanwhile is an error with a reason."""
+        host, port = address if isinstance(address, tuple) else _host_and_port(address)
+        path = str(PurePath(self.server.base_url) / "api")
+        pause_seconds = 0.05
+        while True:
+            status = await self.poll()
+            if status is not None:
+                raise StartFailed(
+                    f"Your server stopped while it was starting (exit status {status}). "
+                    f"{await self.failure_reason()}"
+                    f"If this goes on, ask {runtime.current().settings.site.contact}."
+                )
+            if await _answers(host, port, path):
+                return
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 1.3, 0.5)
+
+    async def _end(self, reason: EndReason, *, seen: bool) -> None:
+        """Close the session if the server is dead; the outbox sees to it that this counts once."""
+        if self.session is None:
+            return
+        if await self.poll() is None:
+            self.log.error("%s does not die; its session goes on", self._log_name)
+            return
+        at = self.died_at or (now() if seen else None)
+        await runtime.current().outbox.ended(
+            self.session, started_at=self.started_at, at=at, reason=reason
+        )
+        await self.clean_up()
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 80
+
+
+async def _answers(host: str, port: int, path: str) -> bool:
+    """Whether an HTTP server answers with anything but an error of its own."""
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
+                await writer.drain()
+                words = (await reader.readline()).split()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return len(words) >= 2 and words[1].isdigit() and int(words[1]) < 500

@@ -1,0 +1,138 @@
+"""The spawner of one machine: each person's server is a process under an account of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from jupyterhub.utils import random_port
+
+from dachub.hub import runtime
+from dachub.hub.accounts import ensure_account, ensure_home
+from dachub.hub.processes import ProcessSpawner, end_session_processes
+from dachub.hub.sessions import SessionMixin
+from dachub.hub.settings import LocalSpawnSettings
+from dachub.model.site import ResolvedChoice
+
+LOG_BYTES_MAX = 10 * 1024**2
+REASON_BYTES = 2000
+REASON_LINES = 6
+
+
+class LocalSpawner(SessionMixin, ProcessSpawner):
+    """Starts servers as processes of this machine.
+
+    As root every person has a Unix account; else all servers share the hub's account and their
+    owners are not protected from each other. What of a size is not enforced,
+    :func:`enforcement` says.
+    """
+
+    _log_start = 0
+
+    async def prepare(self, choice: ResolvedChoice) -> None:
+        """Account, home, log and command of the server."""
+        local = self._settings()
+        home = local.homes / self.user.name
+        account: pwd.struct_passwd | None = None
+        if local.unix_accounts:
+            account = await asyncio.to_thread(ensure_account, self.user.name, home)
+        await asyncio.to_thread(ensure_home, home, account)
+        interpreter = choice.environment.interpreter or sys.executable
+        self.cmd = [interpreter, *local.command]
+        self.ip = "127.0.0.1"
+        self.port = random_port()
+        self.notebook_dir = str(home)
+        self._log_file = self._open_log(local)
+        self.popen_kwargs = {
+            "cwd": home,
+            "stdin": subprocess.DEVNULL,
+            "stdout": self._log_file,
+            "stderr": subprocess.STDOUT,
+            "umask": 0o077,
+        }
+        if account is not None:
+            self.popen_kwargs |= {
+                "user": account.pw_uid,
+                "group": account.pw_gid,
+                "extra_groups": [],
+            }
+
+    async def start(self) -> Any:
+        """Start the server."""
+        try:
+            return await super().start()
+        finally:
+            if self._log_file is not None:
+                self._log_file.close()
+                self._log_file = None
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Home, name and path of the person; nothing of the hub's own environment comes along."""
+        interpreter = Path(self.cmd[0])
+        env |= {
+            "USER": self.user.name,
+            "LOGNAME": self.user.name,
+            "HOME": str(self._settings().homes / self.user.name),
+            "SHELL": "/bin/bash",
+            "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
+        }
+        env.setdefault("LANG", "C.UTF-8")
+        return env
+
+    async def failure_reason(self) -> str:
+        """The end of the server's log since this start."""
+        tail = await asyncio.to_thread(self._log_tail)
+        return f"The last it said: {tail} — " if tail else ""
+
+    async def clean_up(self) -> None:
+        """End what the server left running: nothing works on without being charged."""
+        if self.session is not None:
+            left = await asyncio.to_thread(end_session_processes, self.session.session_id)
+            if left:
+                self.log.info("%s left %d processes running; ended", self._log_name, left)
+
+    _log_file: IO[bytes] | None = None
+
+    def _settings(self) -> LocalSpawnSettings:
+        local = runtime.current().settings.local
+        if local is None:
+            raise RuntimeError("LocalSpawner needs the 'local' section of the hub's settings")
+        return local
+
+    def _log_path(self) -> Path:
+        name = f"{self.user.name}-{self.name}" if self.name else self.user.name
+        return self._settings().log_directory / f"{name}.log"
+
+    def _open_log(self, local: LocalSpawnSettings) -> IO[bytes]:
+        local.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._log_path()
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".log.1"))
+        handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        self._log_start = os.fstat(handle).st_size
+        return os.fdopen(handle, "ab", buffering=0)
+
+    def _log_tail(self) -> str:
+        try:
+            with self._log_path().open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_start, end - REASON_BYTES))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            return ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return " / ".join(lines[-REASON_LINES:])[-500:]
+
+
+def enforcement() -> list[str]:
+    """What of a size this machine does not enforce, for the banner and the documentation."""
+    return [
+        "Cores are accounted, not enforced: numerical libraries are told to use no more threads "
+        "than the size has cores, but a program may start more.",
+        "Memory is accounted and shown, not enforced: a server may use more than its size.",
+    ]
