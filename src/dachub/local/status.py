@@ -144,7 +144,7 @@ async def _ledger(settings: Settings, url: str) -> dict[str, object]:
     process = Process.connect(settings, url)
     try:
         async with process.factory() as factory:
-            run = await factory.worker_runs().last("reconcile")
+            run = await factory.workers().last("reconcile")
             return {
                 "people": await factory.people().count(),
                 "running_sessions": len(await factory.sessions().running()),
