@@ -147,7 +147,7 @@ async def _sessions(factory: Factory, site: Site, chance: random.Random) -> None
         events += _session(
             number, username, group, chance.choice(list(SIZES)), start,
             min(start + length, NOW - timedelta(minutes=1)),
-            estimate=number % 17 == 0,
+            estimate=number % 7 == 0,
         )  # fmt: skip
     for number, (username, group) in enumerate(
         [("meg", "lenses"), ("pia", "lenses"), ("otto", "transients"), (site.people[0], "lenses")]

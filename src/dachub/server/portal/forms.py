@@ -47,11 +47,12 @@ AnyFields = TypeVar("AnyFields", bound=BaseModel)
 
 
 class InvalidFields(InvalidInput):
-    """Some fields of a form cannot be used as they are."""
+    """Some fields of a form cannot be used as they are; the key of the whole form is empty."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__("Some fields need your attention; nothing was changed.")
         self.errors = dict(errors)
+        whole = self.errors.pop("", "Some fields need your attention.")
+        super().__init__(f"{whole} Nothing was changed.")
 
 
 @dataclass(frozen=True, slots=True)
