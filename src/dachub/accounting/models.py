@@ -58,7 +58,8 @@ class End:
         """Smaller wins: the earliest exact, else the latest estimate, else the latest concluded."""
         if not self.is_estimate:
             return (0, self.at.timestamp(), self.reason)
-        return (2 if self.is_concluded else 1, -self.at.timestamp(), self.reason)
+        rank = 1 + self.is_concluded + (self.is_concluded and self.reason is EndReason.FAILED)
+        return (rank, -self.at.timestamp(), self.reason)
 
     @property
     def is_concluded(self) -> bool:
@@ -74,8 +75,9 @@ class Life:
     whatever order, and however often, it is told:
 
     - of starts an exact one counts before an estimated one, then the earliest;
-    - of ends an exact one counts first (the earliest), then an estimated one (the latest), then one
-      that was only concluded (the latest), and that only until the server is seen alive again;
+    - of ends an exact one counts first (the earliest), then an estimated one (the latest, and none
+      before the start), then one that was only concluded (the latest, and only until the server is
+      seen alive again);
     - a clock that ran backwards makes a session of no length, marked as an estimate, never a
       negative one.
     """
@@ -104,7 +106,7 @@ class Life:
                 end = None
         if start is not None and end is not None and end.at < start.at:
             if end.is_estimate:
-                end = End(start.at, end.reason, is_estimate=True)
+                end = None
             else:
                 start = Start(end.at, is_estimate=True)
         return Life(start, end, self.seen_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from dachub.accounting.models import AllocationBelowZero, InvalidAmount
 from dachub.accounting.services.usage import period
@@ -30,23 +30,18 @@ def base_units(amount: Decimal | str | float, resource: Resource) -> int:
     InvalidAmount
         If it is no number, out of range, or finer than the base unit (a milli-core-second).
     """
+    spoken = f"{str(amount)[:40]} {resource.value}"
     try:
         exact = Decimal(str(amount)) * resource.base_units
-        whole = int(exact)
-    except (InvalidOperation, ValueError, OverflowError) as error:
-        raise InvalidAmount(
-            f"'{str(amount)[:40]}' is not an amount of {resource.value}."
-        ) from error
+        too_much = abs(exact) > AMOUNT_MAX
+    except (ArithmeticError, ValueError) as error:
+        raise InvalidAmount(f"'{spoken}' is not an amount that can be counted.") from error
+    if too_much:  # infinity too
+        limit = AMOUNT_MAX // resource.base_units
+        raise InvalidAmount(f"{spoken} is more than can be counted ({limit}).")
+    whole = int(exact)
     if whole != exact:
-        raise InvalidAmount(
-            f"{str(amount)[:40]} {resource.value} is finer than what is counted; "
-            "give fewer decimal places."
-        )
-    if abs(whole) > AMOUNT_MAX:
-        raise InvalidAmount(
-            f"{str(amount)[:40]} {resource.value} is more than can be counted "
-            f"({AMOUNT_MAX // resource.base_units})."
-        )
+        raise InvalidAmount(f"{spoken} is finer than what is counted; give fewer decimal places.")
     return whole
 
 

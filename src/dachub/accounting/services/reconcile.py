@@ -50,6 +50,7 @@ class Reconciler:
 
         A session is closed as lost, at the moment it was last seen, only if its server was missing
         from this and the last successful comparison, some time apart, and it is not just starting.
+        One that never started is closed as failed after an hour.
 
         Parameters
         ----------
@@ -66,12 +67,18 @@ class Reconciler:
             **await self._store.entries(servers),
             **await self._store.open_entries(Kind.NOTEBOOK),
         }
-        outcome = ReconcileOutcome(unaccounted=[_name(s) for s in active if s.session_id is None])
+        # A server of which the hub tells no session may be that of any session with its name.
+        unnamed = {
+            (server.username, server.server_name) for server in active if not server.session_id
+        }
+        outcome = ReconcileOutcome(unaccounted=[f"{user}/{name}" for user, name in sorted(unnamed)])
         lives = self._present(servers, entries, now, outcome)
         absent = [
             entry
             for session_id, entry in sorted(entries.items())
-            if session_id not in servers and _overdue(entry, now)
+            if session_id not in servers
+            and (entry.description.username, entry.description.server_name) not in unnamed
+            and _overdue(entry, now)
         ]
         outcome.absent = [entry.description.session_id for entry in absent]
         if previous is not None and now - previous.succeeded_at >= self._between_runs:
