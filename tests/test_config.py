@@ -182,7 +182,9 @@ def test_client_secret_comes_from_file_or_environment(tmp_path: Path) -> None:
 
 
 def test_database_password_is_put_into_the_url() -> None:
-    settings = Settings.model_validate({"database": {"url": "postgresql://u@h:5/d?sslmode=require"}})
+    settings = Settings.model_validate(
+        {"database": {"url": "postgresql://u@h:5/d?sslmode=require"}}
+    )
     assert config.external_database_url(Settings(), {}) is None
     assert config.external_database_url(settings, {}) == settings.database.url
     secret = {config.DATABASE_PASSWORD: "p@ss/w%rd"}

@@ -146,7 +146,9 @@ def test_certificate_and_key(tmp_path: Path) -> None:
 
 
 def test_interpreters(open_directory: Path) -> None:
-    assert [f.severity for f in checks.check_interpreters(with_interpreter(sys.executable))] == ["ok"]
+    assert [f.severity for f in checks.check_interpreters(with_interpreter(sys.executable))] == [
+        "ok"
+    ]
     missing = open_directory / "python"
     broken = checks.check_interpreters(with_interpreter(missing))
     assert [finding.code for finding in broken] == ["interpreter-broken"]

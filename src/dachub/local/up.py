@@ -125,8 +125,14 @@ class Platform:
             self._progress("database is ready")
             self._start("service", lambda: _answers(f"{endpoints.service_url}{API_PATH}/health"))
             front = _reachable(endpoints.bind_url)
-            self._start("hub", lambda: _answers(f"{front}/hub/health"))
-            self._await("hub", lambda: _answers(f"{front}{API_PATH}/health"))
+            self._start(
+                "hub",
+                lambda: (
+                    _answers(f"{endpoints.hub_api_url}/")
+                    and _answers(f"{front}/hub/api/")
+                    and _answers(f"{front}{API_PATH}/health")
+                ),
+            )
             self._banner(settings, endpoints, password)
             self._watch(process, settings, url)
         finally:

@@ -1,0 +1,286 @@
+"""Every noun: what it does, what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from tests.cli.conftest import Command
+from tests.conftest import Databases
+
+from dachub.config import Settings
+from dachub.model.sessions import EventKind, SessionDescription, SessionEvent, SessionRecord
+from dachub.server.factory import Process
+
+PASSWORD = "correct horse battery\n"
+
+
+def test_people(dachub: Command) -> None:
+    assert dachub("user", "list", "--json").json() == []
+    added = dachub(
+        "user", "add", "ada", "--full-name", "Ada", "--email", "ada@example.org",
+        "--administrator", "--password-stdin", "--json", stdin=PASSWORD,
+    ).json()  # fmt: skip
+    assert (added["username"], added["administrator"], added["issuer"]) == ("ada", True, "local")
+    assert "ada" in dachub("user", "list").out
+    assert [person["username"] for person in dachub("user", "list", "--json").json()] == ["ada"]
+    assert dachub("user", "show", "ada", "--json").json()["email"] == "ada@example.org"
+    again = dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD)
+    assert (again.code, "[conflict]" in again.err) == (1, True)
+    disabled = dachub("user", "disable", "ada", "--reason", "left", "--json").json()
+    assert disabled["disabled_reason"] == "left"
+    assert dachub("user", "enable", "ada", "--json").json()["disabled_at"] is None
+    assert (
+        dachub("user", "password", "ada", "--password-stdin", stdin="another one here\n").code == 0
+    )
+    weak = dachub("user", "password", "ada", "--password-stdin", stdin="short\n")
+    assert weak.code == 1
+    assert "at least" in weak.err
+    unknown = dachub("user", "show", "nobody-here")
+    assert (unknown.code, "[not-found]" in unknown.err) == (1, True)
+
+
+def test_no_password_without_a_terminal(dachub: Command) -> None:
+    refused = dachub("user", "add", "ada", stdin=PASSWORD)
+    assert refused.code == 1
+    assert "--password-stdin" in refused.err
+
+
+def test_passwords_are_not_printed_nor_audited(dachub: Command) -> None:
+    outcomes = [
+        dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD),
+        dachub("user", "show", "ada", "--json"),
+        dachub("audit", "--json"),
+    ]
+    for outcome in outcomes:
+        assert "horse" not in outcome.out + outcome.err
+        assert "argon2" not in outcome.out + outcome.err
+
+
+def test_groups(dachub: Command) -> None:
+    for name in ("ada", "bob"):
+        dachub("user", "add", name, "--password-stdin", stdin=PASSWORD)
+    added = dachub("group", "add", "ztf-bright", "--title", "Bright things", "--json").json()
+    assert (added["slug"], added["title"]) == ("ztf-bright", "Bright things")
+    wrong = dachub("group", "add", "Not A Slug")
+    assert (wrong.code, "[invalid-input]" in wrong.err) == (1, True)
+    assert dachub("group", "set-pi", "ztf-bright", "ada", "--json").json()["role"] == "pi"
+    dachub("group", "add-member", "ztf-bright", "bob", "--role", "manager")
+    members = dachub("group", "members", "ztf-bright", "--json").json()
+    assert {member["username"]: member["role"] for member in members} == {
+        "ada": "pi",
+        "bob": "manager",
+    }
+    assert dachub("group", "show", "ztf-bright", "--json").json()["pis"] == ["ada"]
+    assert dachub("group", "remove-member", "ztf-bright", "bob").code == 0
+    members = dachub("group", "members", "ztf-bright", "--json").json()
+    assert [member["username"] for member in members] == ["ada"]
+    history = dachub("group", "members", "ztf-bright", "--history", "--json").json()
+    assert {member["username"] for member in history} == {"ada", "bob"}
+    assert dachub("group", "show", "none").code == 1
+    assert [group["slug"] for group in dachub("group", "list", "--json").json()] == ["ztf-bright"]
+    assert dachub("group", "add-member", "ztf-bright", "bob", "--role", "king").code == 2
+
+
+def test_allocations(dachub: Command) -> None:
+    dachub("group", "add", "ztf")
+    period = ("--from", "2027-01-01", "--until", "2028-01-01")
+    added = dachub(
+        "allocation", "add", "ztf", "100.5", *period, "--reason", "call 7", "--json"
+    ).json()
+    assert added["amount"] == 361_800_000
+    assert added["policy"] == "deny"
+    assert added["starts_at"].startswith("2027-01-01T00:00:00")
+    number = str(added["allocation_id"])
+    changed = dachub(
+        "allocation", "adjust", number, "-0.5", "--reason", "too much", "--json"
+    ).json()
+    assert changed["amount"] == 360_000_000
+    shown = dachub("allocation", "show", number, "--json").json()
+    assert [change["reason"] for change in shown["adjustments"]] == ["call 7", "too much"]
+    assert "100.00" in dachub("allocation", "list", "--group", "ztf").out
+    assert dachub("allocation", "show", "999").code == 1
+    assert dachub("allocation", "add", "ztf", "many", *period, "--reason", "x").code == 1
+    assert dachub("allocation", "add", "none", "1", *period, "--reason", "x").code == 1
+    assert dachub("allocation", "add", "ztf", "1", "--from", "soon", "--until", "2028-01-01",
+                  "--reason", "x").code == 2  # fmt: skip
+
+
+async def charge(database_url: str) -> SessionEvent:
+    """Half an hour of two cores, over by now."""
+    end = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
+    start = end - timedelta(minutes=30)
+    session = SessionDescription(
+        session_id=uuid4(), username="ada", group="ztf", size="small", environment="test",
+        milli_cores=2000, memory_bytes=1024**3, requested_at=start,
+    )  # fmt: skip
+    events = [
+        SessionEvent(
+            event_id=uuid4(), kind=EventKind.STARTED, session=session, at=start, started_at=start
+        ),
+        SessionEvent(
+            event_id=uuid4(), kind=EventKind.STOPPED, session=session, at=end, started_at=start,
+            end_reason="stopped",
+        ),
+    ]  # fmt: skip
+    process = Process.connect(Settings(), database_url)
+    async with process.factory() as factory:
+        await factory.ledger().apply(events)
+    await process.close()
+    return events[0]
+
+
+def test_sessions_and_usage(dachub: Command, database_url: str) -> None:
+    event = asyncio.run(charge(database_url))
+    [session] = dachub("session", "list", "--json").json()
+    assert set(session) == set(SessionRecord.model_fields)
+    assert (session["username"], session["group"], session["core_seconds"]) == (
+        "ada",
+        "ztf",
+        3600.0,
+    )
+    identifier = str(event.session.session_id)
+    assert dachub("session", "show", identifier, "--json").json() == session
+    assert identifier in dachub("session", "show", identifier).out
+    assert dachub("session", "list", "--user", "bob", "--json").json() == []
+    assert dachub("session", "list", "--state", "running", "--json").json() == []
+    assert dachub("session", "show", str(uuid4())).code == 1
+    assert dachub("session", "show", "rubbish").code == 2
+    since = ("--since", (datetime.now(UTC) - timedelta(days=2)).isoformat())
+    report = dachub("usage", *since, "--by", "user", "--by", "group", "--json").json()
+    assert report["total"]["milli_core_seconds"] == 3_600_000
+    assert [(row["username"], row["group"]) for row in report["rows"]] == [("ada", "ztf")]
+    assert "1.0000 core-hours" in dachub("usage", *since).out
+    assert "ada" in dachub("usage", *since, "--by", "user").out
+    assert dachub("usage", "--since", "2027-01-02", "--until", "2027-01-01").code == 1
+    assert dachub("usage", "--since", "yesterday").code == 2
+    assert dachub("usage", "check").code == 0
+    assert dachub("usage", "rebuild").code == 0
+    assert dachub("usage", "check").code == 0
+
+
+def test_audit(dachub: Command) -> None:
+    dachub("group", "add", "ztf")
+    dachub("group", "add", "lsst")
+    entries = dachub("audit", "--json").json()
+    assert [entry["group"] for entry in entries] == ["lsst", "ztf"]
+    assert {entry["action"] for entry in entries} == {"group-added"}
+    assert all(entry["actor"].startswith("operator:") for entry in entries)
+    older = dachub("audit", "--before", str(entries[0]["audit_id"]), "--json").json()
+    assert [entry["group"] for entry in older] == ["ztf"]
+    assert dachub("audit", "--group", "none", "--json").json() == []
+    assert "lsst" in dachub("audit").out
+
+
+def test_configuration(dachub: Command, data: Path) -> None:
+    assert dachub("config", "check", "--json").json()["valid"] is True
+    shown = dachub("config", "show", "--json").json()
+    assert shown["listen"]["port"] == 8000
+    assert yaml.safe_load(dachub("config", "show").out) == shown
+    assert dachub("config", "schema").json()["additionalProperties"] is False
+    (data / "dachub.yaml").write_text("listen: {prot: 1}\n")
+    for command in ("check", "show"):
+        wrong = dachub("config", command)
+        assert wrong.code == 1
+        assert "did you mean 'port'" in wrong.err
+        assert "[configuration-invalid]" in wrong.err
+    secret = data / "secret"
+    secret.write_text("hunter2-hunter2\n")
+    (data / "dachub.yaml").write_text(
+        "database: {url: 'postgresql://u@h/d', password_file: secret}\n"
+        "login: {openid: {issuer: https://x, client_id: y, client_secret_file: secret}}\n"
+    )
+    assert dachub("config", "check").code == 0
+    for arguments in (("config", "show"), ("config", "show", "--json")):
+        assert "hunter2" not in dachub(*arguments).out
+    secret.unlink()
+    assert dachub("config", "check").code == 1
+
+
+def test_migrate(dachub: Command) -> None:
+    assert "revision" in dachub("migrate").out
+
+
+def test_status_of_a_platform_that_does_not_run(dachub: Command) -> None:
+    status = dachub("status", "--json")
+    assert status.code == 1
+    assert '"running": false' in status.out
+    assert "NOT running" in dachub("status").out
+
+
+def test_doctor_tells_what_and_what_to_do(dachub: Command, data: Path) -> None:
+    findings = json.loads(dachub("doctor", "--json").out)
+    assert {"code", "severity", "what", "why", "advice"} == set(findings[0])
+    codes = {finding["code"]: finding for finding in findings}
+    assert codes["database"]["severity"] == "ok"
+    assert codes["not-running"]["advice"]
+    (data / "dachub.yaml").write_text("listn: {}\n")
+    broken = dachub("doctor")
+    assert broken.code == 1
+    assert "did you mean 'listen'" in broken.out
+
+
+@pytest.mark.parametrize("noun", ["user", "group", "allocation", "session"])
+def test_no_platform_there(noun: str, dachub: Command, tmp_path: Path) -> None:
+    (tmp_path / "dachub.yaml").unlink()
+    found = dachub(noun, "list")
+    assert found.code == 1
+    assert "There is no platform in" in found.err
+    assert "dachub up" in found.err
+
+
+def test_embedded_database_that_never_started(dachub: Command, data: Path) -> None:
+    (data / "dachub.yaml").write_text("")
+    found = dachub("user", "list")
+    assert (found.code, "[unavailable]" in found.err) == (1, True)
+    assert "dachub up" in found.err
+
+
+def test_database_that_does_not_answer(dachub: Command, data: Path) -> None:
+    (data / "dachub.yaml").write_text("database: {url: 'postgresql://u@127.0.0.1:1/d'}\n")
+    found = dachub("user", "list")
+    assert (found.code, "[unavailable]" in found.err) == (1, True)
+    assert "Traceback" not in found.err
+
+
+def test_database_without_tables(dachub: Command, data: Path, databases: Databases) -> None:
+    url = databases.create()
+    (data / "dachub.yaml").write_text(yaml.safe_dump({"database": {"url": url}}))
+    found = dachub("user", "list")
+    assert found.code == 1
+    assert "dachub migrate" in found.err
+    assert dachub("migrate").code == 0
+    assert dachub("user", "list", "--json").json() == []
+
+
+def test_hostile_names_do_not_reach_the_terminal(dachub: Command) -> None:
+    dachub("group", "add", "ztf", "--title", "\x1b[31mred\x07 [bold]x[/bold] \u202eabc")
+    shown = dachub("group", "list").out
+    assert not set(shown) & {"\x1b", "\x07", "\u202e"}
+    assert "[bold]" in shown
+
+
+def test_usage_errors_end_with_2_and_help_with_0(dachub: Command) -> None:
+    assert dachub("no-such-noun").code == 2
+    assert dachub("user", "show").code == 2
+    assert dachub("--help").code == 0
+    assert dachub("--version").out.startswith("dachub ")
+
+
+def test_the_command_does_not_pull_in_the_hub() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, dachub.cli.main; print('jupyterhub' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.strip() == "False"
