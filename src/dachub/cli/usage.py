@@ -21,7 +21,7 @@ from dachub.cli.output import Columns, print_json, print_list
 from dachub.cli.platform import operate
 from dachub.model.problems import DachubError
 from dachub.model.units import BYTES_PER_GIB, SECONDS_PER_HOUR
-from dachub.model.usage import UsageReport, UsageRow
+from dachub.model.usage import UsageDimension, UsageReport, UsageRow
 
 app = typer.Typer(help="Computing time used, for any period.", invoke_without_command=True)
 
@@ -72,7 +72,7 @@ def usage(
     if context.invoked_subcommand is not None:
         return
     now = datetime.now(UTC)
-    dimensions = [dimension.value for dimension in by or ()]
+    dimensions: list[UsageDimension] = [dimension.value for dimension in by or ()]
     report = operate(
         data,
         lambda factory, operator: factory.usage().report(
