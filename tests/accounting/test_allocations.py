@@ -104,7 +104,7 @@ async def test_nonsense_is_refused_with_a_code(
 ) -> None:
     with pytest.raises(error) as raised:
         await create(services, **changes)
-    assert raised.value.code == code  # type: ignore[attr-defined]
+    assert raised.value.code == code
     assert await services.allocations().list(ADMINISTRATOR) == []
 
 

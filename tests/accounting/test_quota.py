@@ -23,6 +23,7 @@ from dachub.model.usage import AuthorizeRequest, Policy, Resource
 
 HOUR = timedelta(hours=1)
 NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
+NEXT_YEAR = datetime(2028, 1, 1, tzinfo=UTC)
 
 
 async def grant(
@@ -30,7 +31,7 @@ async def grant(
     amount: float,
     policy: Policy = Policy.DENY,
     starts_at: datetime = NEW_YEAR,
-    ends_at: datetime = NEW_YEAR.replace(year=2028),
+    ends_at: datetime = NEXT_YEAR,
 ) -> None:
     await services.allocations().create(
         ADMINISTRATOR,
@@ -82,9 +83,9 @@ async def test_a_spent_group_is_refused_and_told_what_to_do(
     decision = await services.quota().authorize(ask(group="lensing", size="large"))
     assert (decision.allowed, decision.code) == (False, "allocation-spent")
     assert decision.message == (
-        "The group 'lensing' has used 10.0 of its 10.0 core-hours: nothing is left, so no new server "
-        "can be started on it. Its allocation ends on 1 January 2028, and no other is planned yet. "
-        "For more, ask Ada Lovelace (PI)."
+        "The group 'lensing' has used 10.0 of its 10.0 core-hours: nothing is left, so no new "
+        "server can be started on it. Its allocation ends on 1 January 2028, and no other is "
+        "planned yet. For more, ask Ada Lovelace (PI)."
     )
     assert decision.balance is not None
     assert decision.balance.left == 0

@@ -1,4 +1,4 @@
-"""The ledger finds out by itself what no event told, marks it as estimated, and never guesses early."""
+"""What no event told the ledger finds out by itself: as an estimate, and never too early."""
 
 from __future__ import annotations
 

@@ -69,17 +69,14 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What is known of a session's life.
+    """What is known of a session's life, as it was reported.
 
     :meth:`merge` is commutative, associative and idempotent, so the ledger ends up the same in
     whatever order, and however often, it is told:
 
     - of starts an exact one counts before an estimated one, then the earliest;
-    - of ends an exact one counts first (the earliest), then an estimated one (the latest, and none
-      before the start), then one that was only concluded (the latest, and only until the server is
-      seen alive again);
-    - a clock that ran backwards makes a session of no length, marked as an estimate, never a
-      negative one.
+    - of ends an exact one counts first (the earliest), then an estimated one (the latest), then one
+      that was only concluded (the latest, and only until the server is seen alive again).
     """
 
     start: Start | None = None
@@ -91,25 +88,21 @@ class Life:
         starts = [start for start in (self.start, other.start) if start is not None]
         ends = [end for end in (self.end, other.end) if end is not None]
         seen = [at for at in (self.seen_at, other.seen_at) if at is not None]
-        return Life(
-            min(starts, key=lambda start: (start.is_estimate, start.at), default=None),
-            min(ends, key=lambda end: end._weight, default=None),
-            max(seen, default=None),
-        ).consistent()
-
-    def consistent(self) -> Life:
-        """The same without contradictions; merging again changes nothing."""
-        start, end = self.start, self.end
+        start = min(starts, key=lambda start: (start.is_estimate, start.at), default=None)
+        end = min(ends, key=lambda end: end._weight, default=None)
+        seen_at = max(seen, default=None)
         if end is not None and end.is_concluded:
-            alive_later = self.seen_at is not None and self.seen_at > end.at
-            if alive_later or (start is not None and end.reason is EndReason.FAILED):
+            started_after_all = start is not None and end.reason is EndReason.FAILED
+            if started_after_all or (seen_at is not None and seen_at > end.at):
                 end = None
-        if start is not None and end is not None and end.at < start.at:
-            if end.is_estimate:
-                end = None
-            else:
-                start = Start(end.at, is_estimate=True)
-        return Life(start, end, self.seen_at)
+        return Life(start, end, seen_at)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended for what is charged: never before its start, whatever the clocks said."""
+        if self.end is None or self.start is None:
+            return self.end and self.end.at
+        return max(self.start.at, self.end.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,14 @@ from dachub.infra.database import Base
 
 
 class SessionRow(Base):
-    """A session; the group it charges is fixed when it starts."""
+    """A session; the group it charges is fixed when it starts.
+
+    Times are as they were reported: where the hub's clock ran backwards, the end may lie before the
+    start. What is charged are the segments.
+    """
 
     __tablename__ = "session"
     __table_args__ = (
-        CheckConstraint(
-            "ended_at is null or started_at is null or ended_at >= started_at", name="interval"
-        ),
         Index(None, "username", "requested_at"),
         Index(None, "group", "requested_at"),
         Index(None, "requested_at"),

@@ -211,16 +211,16 @@ def _life_of(event: SessionEvent) -> Life:
             event.end_reason or default,
             is_estimate=event.end_is_estimate or event.at < requested_at,
         )
-    return Life(start, end, start.at if start else None).consistent()
+    return Life(start, end, start.at if start else None)
 
 
 def _counted(entry: Entry) -> Counted | None:
     """How far the entry's segment is to be counted, now that its life is known."""
-    start, end, before = entry.life.start, entry.life.end, entry.counted
+    start, ended_at, before = entry.life.start, entry.life.ended_at, entry.counted
     if start is None:
         return None
-    if end is not None:
-        return Counted(start.at, end.at)
+    if ended_at is not None:
+        return Counted(start.at, ended_at)
     return Counted(start.at, max(start.at, before.until) if before else start.at)
 
 
@@ -249,12 +249,12 @@ def _add(
 def _log_oddities(entry: Entry, life: Life) -> None:
     if entry.life.end is not None and life.end is None:
         log.warning("session reopened: seen alive", session_id=str(entry.description.session_id))
-    start, end = life.start, life.end
-    if start and end and start.at == end.at and (start.is_estimate or end.is_estimate):
+    if life.start and life.end and life.end.at < life.start.at:
         log.warning(
-            "session without length: the clock ran backwards, or nobody saw it after its start",
+            "session ended before it started: the clock ran backwards; nothing is charged",
             session_id=str(entry.description.session_id),
-            at=start.at.isoformat(),
+            started_at=life.start.at.isoformat(),
+            ended_at=life.end.at.isoformat(),
         )
 
 

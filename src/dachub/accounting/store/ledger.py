@@ -267,7 +267,7 @@ def _segment_columns(entry: Entry, counted: Counted) -> dict[str, Any]:
         "segment_id": entry.segment_id,
         "session_id": entry.description.session_id,
         "started_at": counted.since,
-        "ended_at": entry.life.end and entry.life.end.at,
+        "ended_at": entry.life.ended_at,
         "counted_to": counted.until,
         "milli_cores": entry.description.milli_cores,
         "memory_bytes": entry.description.memory_bytes,

@@ -122,10 +122,20 @@ def _select(now: datetime) -> Select[Any]:
 
 def _record(row: Mapping[str, Any]) -> SessionRecord:
     state: State = "requested"
-    if row["ended_at"] is not None:
+    started_at, ended_at = row["started_at"], row["ended_at"]
+    backwards = False
+    if ended_at is not None:
         state = "ended"
-    elif row["started_at"] is not None:
+        backwards = started_at is not None and ended_at < started_at
+    elif started_at is not None:
         state = "running"
     return SessionRecord.model_validate(
-        {**row, "state": state, "core_seconds": core_seconds(int(row["milli_core_seconds"]))}
+        {
+            **row,
+            # The row keeps what was reported; a clock that ran backwards makes no negative time.
+            "ended_at": started_at if backwards else ended_at,
+            "end_is_estimate": row["end_is_estimate"] or backwards,
+            "state": state,
+            "core_seconds": core_seconds(int(row["milli_core_seconds"])),
+        }
     )

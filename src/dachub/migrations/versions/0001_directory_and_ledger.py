@@ -80,10 +80,6 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stop_due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stop_due_reason", sa.String(), nullable=True),
-        sa.CheckConstraint(
-            "ended_at is null or started_at is null or ended_at >= started_at",
-            name=op.f("ck_session_interval"),
-        ),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_session")),
         sa.UniqueConstraint("export_id", name=op.f("uq_session_export_id")),
     )
