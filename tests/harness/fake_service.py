@@ -1,6 +1,6 @@
 """The part of the dachub service that the hub speaks with, for tests of the hub alone.
 
-It keeps everything in memory and does what a test tells it: be down, hang, refuse. Run it in a thread with
+It keeps everything in memory and does what a test tells it: be down, hang, refuse. Run it with
 :func:`fake_service`.
 """
 

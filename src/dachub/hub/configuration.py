@@ -111,6 +111,7 @@ def _login(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.authenticator_class = OpenIDAuthenticator
     c.OpenIDAuthenticator.client_id = login.openid.client_id
     c.OpenIDAuthenticator.client_secret = os.environ["DACHUB_OIDC_CLIENT_SECRET"]
+    c.OpenIDAuthenticator.basic_auth = True  # the secret is no parameter: our Provider sends it
     c.OpenIDAuthenticator.scope = list(reading.scopes)
     c.OpenIDAuthenticator.login_service = reading.title
     c.OpenIDAuthenticator.enable_pkce = True

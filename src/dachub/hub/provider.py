@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,7 @@ from dachub.model.problems import DachubError
 
 DISCOVERY_SECONDS = 3600.0
 ANSWER_BYTES_MAX = 1_000_000
+BASIC = "client_secret_basic"
 
 
 class ProviderDown(DachubError):
@@ -51,6 +53,8 @@ class Endpoints(BaseModel):
     authorization_endpoint: str
     token_endpoint: str
     userinfo_endpoint: str
+    # The standard's default where the provider says nothing.
+    token_endpoint_auth_methods_supported: list[str] = [BASIC]
 
 
 class Provider:
@@ -60,12 +64,18 @@ class Provider:
     ----------
     issuer
         As configured; the provider must call itself the same.
+    client_id, client_secret
+        Of our registration there.
     timeout_seconds
         Limit of each exchange.
     """
 
-    def __init__(self, issuer: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, issuer: str, client_id: str, client_secret: str, timeout_seconds: float
+    ) -> None:
         self.issuer = issuer.rstrip("/")
+        self._client_id = client_id
+        self._client_secret = client_secret
         self._timeout_seconds = timeout_seconds
         self._client = httpx.AsyncClient(
             timeout=timeout_seconds, limits=httpx.Limits(max_connections=50), follow_redirects=False
@@ -101,7 +111,13 @@ class Provider:
         ProviderDown, ProviderNonsense, ClientRefused, GrantRefused
         """
         endpoints = await self.endpoints()
-        status, answer = await self._ask("POST", endpoints.token_endpoint, data=dict(form))
+        ours = (self._client_id, self._client_secret)
+        request: dict[str, Any]
+        if BASIC in endpoints.token_endpoint_auth_methods_supported:
+            request = {"data": dict(form), "auth": tuple(quote(part, safe="") for part in ours)}
+        else:
+            request = {"data": {**form, "client_id": ours[0], "client_secret": ours[1]}}
+        status, answer = await self._ask("POST", endpoints.token_endpoint, **request)
         error = answer.get("error")
         if error in {"invalid_client", "unauthorized_client"} or (status == 401 and not error):
             raise ClientRefused(f"The provider refuses our client: {_shown(answer)}")

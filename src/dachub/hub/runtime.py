@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from dachub.hub.people import Passwords, People
 from dachub.hub.processes import end_session_processes
 from dachub.hub.provider import Provider
 from dachub.hub.service import Service
-from dachub.hub.settings import HubSettings
+from dachub.hub.settings import HubSettings, OpenIDSettings
 from dachub.model.sessions import EndReason
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Runtime:
             service=service,
             people=People(outbox, service, settings.site.contact),
             passwords=Passwords(outbox, service, settings.login),
-            provider=Provider(openid.issuer, openid.request_timeout_seconds) if openid else None,
+            provider=_provider(openid) if openid else None,
             start_gate=asyncio.Semaphore(starts_at_once),
         )
 
@@ -138,6 +139,15 @@ class Runtime:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("A task of the hub ended", exc_info=error)
+
+
+def _provider(openid: OpenIDSettings) -> Provider:
+    return Provider(
+        openid.issuer,
+        openid.client_id,
+        os.environ["DACHUB_OIDC_CLIENT_SECRET"],
+        openid.request_timeout_seconds,
+    )
 
 
 def _spawners(app: Any) -> Iterator[object]:

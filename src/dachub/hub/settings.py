@@ -8,10 +8,11 @@ the file named by ``DACHUB_HUB_SETTINGS``. Secrets come by the environment: ``DA
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dachub.model.settings import Section
 from dachub.model.site import Environment, Size
@@ -69,6 +70,18 @@ class OpenIDSettings(Section):
     request_timeout_seconds: float = Field(
         default=10, gt=0, le=60, description="How long an answer of the provider may take"
     )
+
+    @field_validator("groups_pattern")
+    @classmethod
+    def _usable_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                names = re.compile(pattern).groupindex
+            except re.error as error:
+                raise ValueError(f"groups_pattern is no regular expression: {error}") from error
+            if "group" not in names:
+                raise ValueError("groups_pattern needs a part (?P<group>...)")
+        return pattern
 
 
 class LoginSettings(Section):
