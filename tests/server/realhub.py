@@ -47,7 +47,7 @@ c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.ConfigurableHTTPProxy.pid_file = str(here / "proxy.pid")
 c.JupyterHub.services = [
     dict(name="dac", url="{service_url}", api_token="{service_token}", oauth_no_confirm=True,
-         oauth_redirect_uri="/services/dac/oauth_callback"),
+         oauth_redirect_uri="/services/dac/oauth_callback", timeout=1),
     dict(name="tests", api_token="{tests_token}"),
 ]
 USE = "access:services!service=dac"
@@ -101,7 +101,11 @@ class RealHub:
                 cwd=self.directory,
                 stdout=out,
                 stderr=out,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(self.directory)},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": str(ROOT / "src"),
+                    "HOME": str(self.directory),
+                },
             )
         until(self._answers, f"the hub answers (log in {self.directory})", 60)
 

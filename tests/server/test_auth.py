@@ -190,7 +190,13 @@ async def test_a_browser_signs_in_through_the_hub_and_out_again(
 
 @pytest.mark.parametrize(
     "target",
-    ["https://evil.example/", "//evil.example", "/services/dac//evil", "/services/dac/\\evil", "/hub"],
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/services/dac//evil",
+        "/services/dac/\\evil",
+        "/hub",
+    ],
 )
 async def test_signing_in_leads_to_no_other_place(
     client: httpx.AsyncClient, hub: RealHub, process: Process, target: str

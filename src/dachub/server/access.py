@@ -22,7 +22,7 @@ class Caller(StrEnum):
 
 
 C = Caller
-EVERYBODY = frozenset(C) - {C.DISABLED}
+ALL = frozenset(C)
 REGISTERED = frozenset({C.PERSON, C.MEMBER, C.MANAGER, C.PI, C.ADMINISTRATOR})
 OWN = REGISTERED | {C.SERVER, C.ADMINISTRATORS_SERVER}
 MEMBERS = frozenset({C.MEMBER, C.MANAGER, C.PI, C.ADMINISTRATOR, C.SERVER})
@@ -54,17 +54,17 @@ def _api(method: str, path: str, callers: frozenset[Caller], what: str) -> Acces
 
 
 API_TABLE = (
-    _api("GET", "/health", EVERYBODY | {C.DISABLED}, "whether the service works"),
-    _api("GET", "/openapi.json", EVERYBODY | {C.DISABLED}, "the API's description"),
+    _api("GET", "/health", ALL, "whether the service works"),
+    _api("GET", "/openapi.json", ALL, "the API's description"),
     _api("GET", "/status", ADMINISTRATORS, "versions, database, workers"),
     _api("GET", "/me", OWN, "oneself"),
     _api("GET", "/me/start-options", OWN, "what one's groups have left"),
     _api("PUT", "/me/password", REGISTERED, "one's own password (local accounts)"),
     _api("GET", "/usage", OWN, "one's own usage"),
-    _api("GET", "/usage?group", MANAGERS | {C.MEMBER, C.SERVER}, "a group's usage; of members only their own part"),
+    _api("GET", "/usage?group", MEMBERS, "a group's usage; of members only their own part"),
     _api("GET", "/usage?user", OWNER, "a person's usage"),
     _api("GET", "/sessions", OWN, "one's own sessions"),
-    _api("GET", "/sessions?group", MANAGERS | {C.MEMBER, C.SERVER}, "a group's sessions; members see only theirs"),
+    _api("GET", "/sessions?group", MEMBERS, "a group's sessions; members see only theirs"),
     _api("GET", "/sessions?user", OWNER, "a person's sessions"),
     _api("GET", "/sessions/{session_id}", OWNER_OR_MANAGERS, "one session"),
     _api("POST", "/sessions/{session_id}/stop", OWNER, "stop a server"),
@@ -83,12 +83,108 @@ API_TABLE = (
     _api("GET", "/groups", OWN, "one's own groups; administrators: all"),
     _api("POST", "/groups", ADMINISTRATORS, "add a group"),
     _api("GET", "/groups/{group}", MEMBERS, "a group with its members"),
-    _api("PUT", "/groups/{group}/members/{username}", MANAGERS, "add a member or manager; PIs only administrators"),
-    _api("DELETE", "/groups/{group}/members/{username}", MANAGERS, "remove a member or manager; PIs only administrators"),
+    _api(
+        "PUT",
+        "/groups/{group}/members/{username}",
+        MANAGERS,
+        "add a member or manager; PIs only administrators",
+    ),
+    _api(
+        "DELETE",
+        "/groups/{group}/members/{username}",
+        MANAGERS,
+        "remove a member or manager; PIs only administrators",
+    ),
     _api("GET", "/allocations?group", MEMBERS, "a group's allocations"),
     _api("GET", "/allocations", OWN, "allocations of one's groups; administrators: all"),
     _api("POST", "/allocations", ADMINISTRATORS, "grant an allocation"),
-    _api("POST", "/allocations/{allocation_id}/adjustments", ADMINISTRATORS, "change an allocation"),
+    _api(
+        "POST", "/allocations/{allocation_id}/adjustments", ADMINISTRATORS, "change an allocation"
+    ),
     _api("GET", "/audit", ADMINISTRATORS, "the audit log"),
     _api("GET", "/audit?group", MANAGERS, "the audit log of a group"),
 )
+
+
+def _page(method: str, path: str, callers: frozenset[Caller], what: str) -> Access:
+    return Access(method, path, callers, what)
+
+
+PEOPLE_MEMBERS = MEMBERS - {C.SERVER}
+OWNER_IN_PERSON = OWNER - {C.SERVER}
+
+PORTAL_TABLE = (
+    _page("GET", "/login", ALL, "signing in, through the hub"),
+    _page("GET", "/oauth_callback", ALL, "coming back from the hub"),
+    _page("GET", "/logout", ALL, "signing out, here and at the hub"),
+    _page("GET", "/static/{digest}/{name}", ALL, "styles and scripts"),
+    _page("GET", "", ALL, "leads to the first page"),
+    _page("GET", "/", REGISTERED, "*My usage*"),
+    _page("GET", "/plots/days.json", REGISTERED, "its plot"),
+    _page("GET", "/sessions/{session_id}/stop", OWNER_IN_PERSON, "asks before stopping"),
+    _page("POST", "/sessions/{session_id}/stop", OWNER_IN_PERSON, "stop a server"),
+    _page("GET", "/password", REGISTERED, "one's own password"),
+    _page("POST", "/password", REGISTERED, "change it (local accounts)"),
+    _page("GET", "/groups", REGISTERED, "one's own groups"),
+    _page("GET", "/groups/{slug}", PEOPLE_MEMBERS, "*Group*"),
+    _page("GET", "/groups/{slug}/plots/days.json", PEOPLE_MEMBERS, "its plot"),
+    _page("GET", "/groups/{slug}/plots/members.json", MANAGERS, "usage by member"),
+    _page("POST", "/groups/{slug}/members", MANAGERS, "add a member or manager"),
+    _page("GET", "/groups/{slug}/members/{username}/remove", MANAGERS, "asks before removing"),
+    _page("POST", "/groups/{slug}/members/{username}/remove", MANAGERS, "remove a member"),
+    _page("GET", "/groups/{slug}/history", MANAGERS, "memberships and changes there ever were"),
+    _page("POST", "/groups/{slug}/allocations", ADMINISTRATORS, "grant an allocation"),
+    _page(
+        "POST",
+        "/groups/{slug}/allocations/{allocation_id}/adjustments",
+        ADMINISTRATORS,
+        "change an allocation",
+    ),
+    _page("GET", "/admin", ADMINISTRATORS, "*Administration*"),
+    _page("GET", "/admin/plots/days.json", ADMINISTRATORS, "its plot"),
+    _page("GET", "/admin/groups", ADMINISTRATORS, "all groups"),
+    _page("POST", "/admin/groups", ADMINISTRATORS, "add a group"),
+    _page("GET", "/admin/servers", ADMINISTRATORS, "running servers"),
+    _page("GET", "/admin/audit", ADMINISTRATORS, "the audit log"),
+    _page("GET", "/admin/people", ADMINISTRATORS, "all people"),
+    _page("POST", "/admin/people", ADMINISTRATORS, "add a local account"),
+    _page("GET", "/admin/people/{username}", ADMINISTRATORS, "a person"),
+    _page("POST", "/admin/people/{username}/disable", ADMINISTRATORS, "disable a person"),
+    _page("POST", "/admin/people/{username}/enable", ADMINISTRATORS, "enable a person"),
+    _page("POST", "/admin/people/{username}/password", ADMINISTRATORS, "set a password"),
+)
+TABLE = API_TABLE + PORTAL_TABLE
+
+_INTRODUCTION = """\
+# Who may call what
+
+Generated from `dachub.server.access`, which the tests hold against every route: a call that the
+table does not allow is refused, and a route that it does not know fails the tests. Group, session
+and person in an address are the member's: *member*, *manager* and *PI* are those of that group.
+
+- Nobody known (*anyone*) gets 401, or in a browser the page to sign in.
+- A *disabled person* is refused from the request after the disabling on, whatever they were.
+- A *server's* token (of a notebook, say) acts for its person, and never administers, whoever that
+  is. So does a person's own token that was given less than everything.
+- What somebody may not even know of is answered 404, the rest 403.
+"""
+
+
+def page() -> str:
+    """The table as a page of the documentation."""
+    return (
+        f"{_INTRODUCTION}\n## REST (`/services/dac/api/v1`)\n{_markdown(API_TABLE, '/api/v1')}"
+        f"\n## Portal (`/services/dac`)\n{_markdown(PORTAL_TABLE, '')}"
+    )
+
+
+def _markdown(table: tuple[Access, ...], prefix: str) -> str:
+    lines = [
+        "| call | what | " + " | ".join(Caller) + " |",
+        "|---|---|" + ":-:|" * len(Caller),
+    ]
+    for access in table:
+        marks = " | ".join("yes" if caller in access.callers else "" for caller in Caller)
+        call = f"{access.method} {access.path.removeprefix(prefix) or '/services/dac'}"
+        lines.append(f"| `{call}` | {access.what} | {marks} |")
+    return "\n".join(lines) + "\n"

@@ -51,7 +51,15 @@ class GroupService:
         return await self.group(slug)
 
     async def list(self, by: Principal) -> Sequence[Group]:
-        """All groups for an administrator, for others their own; with PIs, without members."""
+        """All groups for an administrator, for others their own; with PIs, without members.
+
+        Raises
+        ------
+        PermissionDenied
+            If ``by`` is no person.
+        """
+        if by.kind is PrincipalKind.HUB:
+            raise PermissionDenied("The hub is in no group.")
         slugs = None if by.is_administrator else list(by.roles)
         return await self._complete(await self._groups.groups(slugs), members=False)
 

@@ -1,0 +1,288 @@
+"""Every route for every kind of caller, by the one table that the documentation shows as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from tests.server.world import GROUP, ISSUER, World
+
+from dachub.server.access import TABLE, Access, Caller, page
+from dachub.server.auth import PREFIX, SESSION_COOKIE, Signer, session_cookie
+from dachub.server.factory import Process
+from dachub.server.portal.assets import asset_path
+
+pytestmark = pytest.mark.hub
+
+WHO = {
+    Caller.PERSON: "oscar",
+    Caller.MEMBER: "mia",
+    Caller.MANAGER: "max",
+    Caller.PI: "pia",
+    Caller.ADMINISTRATOR: "adam",
+    Caller.DISABLED: "dora",
+    Caller.SERVER: "mia's server",
+    Caller.ADMINISTRATORS_SERVER: "adam's server",
+    Caller.HUB: "hub",
+}
+NOW = "2027-03-10T12:00:00Z"
+LATER = "2028-03-10T12:00:00Z"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A call that can succeed, and what it answers to those who pass."""
+
+    url: str = ""
+    body: Any = None
+    passes: frozenset[int] = frozenset({200})
+
+
+def ok(url: str = "", body: Any = None, *passes: int) -> Example:
+    return Example(url, body, frozenset(passes or {200}))
+
+
+def examples(world: World) -> dict[str, Example]:
+    """One for each row of the table; the address is the row's where none is given."""
+    session, other = f"/sessions/{world.session_id}", uuid4()
+    event = {
+        "event_id": str(other),
+        "kind": "requested",
+        "at": NOW,
+        "session": {
+            "session_id": str(other),
+            "username": "mia",
+            "group": GROUP,
+            "size": "small",
+            "environment": "astronomy",
+            "milli_cores": 1000,
+            "memory_bytes": 1,
+            "requested_at": NOW,
+        },
+    }
+    allocation = {
+        "group": GROUP,
+        "amount": 10,
+        "starts_at": NOW,
+        "ends_at": LATER,
+        "reason": "granted",
+    }
+    password = {"new": "quite another password"}
+    api: dict[str, Example] = {
+        "PUT /me/password": ok("", {"current": "x", **password}, 404),
+        "GET /usage?group": ok(f"/usage?group={GROUP}"),
+        "GET /usage?user": ok("/usage?user=mia"),
+        "GET /sessions?group": ok(f"/sessions?group={GROUP}"),
+        "GET /sessions?user": ok("/sessions?user=mia"),
+        "GET /sessions/{session_id}": ok(session),
+        "POST /sessions/{session_id}/stop": ok(f"{session}/stop", None, 202),
+        "POST /sessions/authorize": ok("", {"username": "mia", "choice": {}}),
+        "POST /events": ok("", {"events": [event]}),
+        "POST /hub/logins": ok(
+            "", {"issuer": ISSUER, "subject": "new", "candidate": "newbie", "at": NOW}
+        ),
+        "POST /hub/refusals": ok("", {"claimed_name": "x", "code": "no", "at": NOW}, 204),
+        "GET /hub/people/{username}/start-options": ok("/hub/people/mia/start-options"),
+        "POST /users": ok("", {"username": "added", "password": "quite a password"}, 201),
+        "GET /users/{username}": ok("/users/mia"),
+        "POST /users/{username}/disable": ok("/users/vera/disable", {"reason": "left"}),
+        "POST /users/{username}/enable": ok("/users/vera/enable"),
+        "PUT /users/{username}/password": ok("/users/lola/password", password, 204),
+        "POST /groups": ok("", {"slug": "added", "title": "Added"}, 201),
+        "GET /groups/{group}": ok(f"/groups/{GROUP}"),
+        "PUT /groups/{group}/members/{username}": ok(
+            f"/groups/{GROUP}/members/oscar", {"role": "manager"}
+        ),
+        "DELETE /groups/{group}/members/{username}": ok(f"/groups/{GROUP}/members/vera", None, 204),
+        "GET /allocations?group": ok(f"/allocations?group={GROUP}"),
+        "POST /allocations": ok("", allocation, 201),
+        "POST /allocations/{allocation_id}/adjustments": ok(
+            f"/allocations/{world.allocation_id}/adjustments", {"amount": -1.5, "reason": "x"}, 201
+        ),
+        "GET /audit?group": ok(f"/audit?group={GROUP}"),
+    }
+    group = f"/groups/{GROUP}"
+    pages: dict[str, Example] = {
+        "GET /login": ok("/login", None, 302),
+        "GET /oauth_callback": ok("/oauth_callback", None, 403),
+        "GET /logout": ok("/logout", None, 302),
+        "GET ": ok("", None, 307),
+        "GET /static/{digest}/{name}": ok("/" + asset_path("portal.css")),
+        "GET /sessions/{session_id}/stop": ok(f"{session}/stop"),
+        "POST /sessions/{session_id}/stop": ok(f"{session}/stop", {}, 303),
+        "GET /password": ok("", None, 404),
+        "POST /password": ok("", {"current": "x", **password, "again": password["new"]}, 404),
+        "GET /groups/{slug}": ok(group),
+        "GET /groups/{slug}/plots/days.json": ok(f"{group}/plots/days.json"),
+        "GET /groups/{slug}/plots/members.json": ok(f"{group}/plots/members.json"),
+        "POST /groups/{slug}/members": ok(
+            f"{group}/members", {"username": "oscar", "role": "member"}, 303
+        ),
+        "GET /groups/{slug}/members/{username}/remove": ok(f"{group}/members/vera/remove"),
+        "POST /groups/{slug}/members/{username}/remove": ok(
+            f"{group}/members/vera/remove", {}, 303
+        ),
+        "GET /groups/{slug}/history": ok(f"{group}/history"),
+        "POST /groups/{slug}/allocations": ok(
+            f"{group}/allocations",
+            {
+                "amount": "5",
+                "first": "2027-03-10",
+                "last": "2027-04-01",
+                "policy": "deny",
+                "reason": "granted",
+            },
+            303,
+        ),
+        "POST /groups/{slug}/allocations/{allocation_id}/adjustments": ok(
+            f"{group}/allocations/{world.allocation_id}/adjustments",
+            {"amount": "5", "reason": "more"},
+            303,
+        ),
+        "POST /admin/groups": ok("", {"slug": "added", "title": "Added"}, 303),
+        "POST /admin/people": ok("", {"username": "added", "password": "quite a password"}, 303),
+        "GET /admin/people/{username}": ok("/admin/people/mia"),
+        "POST /admin/people/{username}/disable": ok(
+            "/admin/people/vera/disable", {"reason": "left"}, 303
+        ),
+        "POST /admin/people/{username}/enable": ok("/admin/people/vera/enable", {}, 303),
+        "POST /admin/people/{username}/password": ok("/admin/people/lola/password", password, 303),
+    }
+    return {f"{key.split(' ')[0]} /api/v1{key.split(' ')[1]}": one for key, one in api.items()} | {
+        key: Example(one.url, one.body, one.passes) for key, one in pages.items()
+    }
+
+
+@pytest.fixture
+async def forgetful(process: Process) -> Any:
+    """Runs each call in a transaction that is forgotten after it."""
+
+    async def ask(send: Callable[[], Any]) -> httpx.Response:
+        kept = process.sessions
+        async with kept() as outer:
+            connection = await outer.connection()
+            savepoint = await connection.begin_nested()
+            process.sessions = async_sessionmaker(
+                connection,
+                class_=AsyncSession,
+                expire_on_commit=False,
+                join_transaction_mode="create_savepoint",
+            )
+            try:
+                return await send()  # type: ignore[no-any-return]
+            finally:
+                process.sessions = kept
+                await savepoint.rollback()
+
+    return ask
+
+
+@pytest.mark.parametrize("access", TABLE, ids=lambda a: f"{a.method} {a.path}")
+async def test_a_route_is_for_those_in_the_table_and_nobody_else(
+    access: Access,
+    world: World,
+    app: FastAPI,
+    process: Process,
+    tokens: dict[str, str],
+    forgetful: Any,
+) -> None:
+    is_page = not access.path.startswith("/api/")
+    example = examples(world).get(f"{access.method} {access.path}", Example())
+    base = PREFIX if is_page else f"{PREFIX}/api/v1"
+    plain = access.path if is_page else access.path.removeprefix("/api/v1")
+    url = base + (example.url or plain)
+    for caller in Caller:
+        passes = caller in access.callers
+        headers, cookies, who = {}, {}, WHO.get(caller, "")
+        if (
+            is_page
+            and who in tokens
+            and caller
+            not in (
+                Caller.SERVER,
+                Caller.ADMINISTRATORS_SERVER,
+                Caller.HUB,
+            )
+        ):
+            cookies = {SESSION_COOKIE: session_cookie(process, tokens[who])}
+        elif who:
+            headers = {"Authorization": f"Bearer {tokens[who]}"}
+        body: dict[str, Any] = {}
+        if is_page and access.method == "POST":
+            csrf = Signer(process.portal_secret, f"csrf:{who}").sign("")
+            body = {"data": {**(example.body or {}), "csrf_token": csrf}}
+        elif example.body is not None:
+            body = {"json": example.body}
+
+        async def send(
+            headers: Any = headers, cookies: Any = cookies, body: Any = body
+        ) -> httpx.Response:
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+                base_url="http://dac.test",
+                cookies=cookies,
+            ) as client:
+                return await client.request(access.method, url, headers=headers, **body)
+
+        answer = await forgetful(send)
+        said = (caller.value, answer.status_code, answer.text[:300])
+        if passes:
+            assert answer.status_code in example.passes, said
+        elif caller is Caller.ANYONE:
+            to_login = is_page and access.method == "GET"
+            assert answer.status_code == (302 if to_login else 401), said
+            if to_login:
+                assert answer.headers["location"].startswith(f"{PREFIX}/login?next=")
+        elif caller is Caller.DISABLED:
+            assert answer.status_code == 403, said
+            assert "account-disabled" in answer.text
+        else:
+            assert answer.status_code in (403, 404), said
+        if answer.status_code >= 400 and not is_page:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["code"]
+
+
+def test_every_route_is_in_the_table(app: FastAPI) -> None:
+    offered = {
+        (method, str(context.path).removeprefix(PREFIX))
+        for context in iter_route_contexts(app.routes)
+        for method in context.methods or ()
+        if method != "HEAD"
+    }
+    assert offered
+    known = {(access.method, access.path.split("?")[0]) for access in TABLE}
+    assert offered == known
+
+
+def test_the_documentation_shows_the_table() -> None:
+    shown = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
+    assert shown == page(), "write dachub.server.access.page() to docs/access.md"
+
+
+async def test_a_local_account_changes_its_own_password(
+    client: httpx.AsyncClient, tokens: dict[str, str]
+) -> None:
+    path = "/services/dac/api/v1/me/password"
+    headers = {"Authorization": f"Bearer {tokens['lola']}"}
+    wrong = await client.put(
+        path, json={"current": "x", "new": "some new password"}, headers=headers
+    )
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "wrong-password")
+    weak = await client.put(
+        path, json={"current": "correct horse battery", "new": "short"}, headers=headers
+    )
+    assert (weak.status_code, weak.json()["code"]) == (422, "weak-password")
+    assert "short" not in weak.text
+    right = await client.put(
+        path, json={"current": "correct horse battery", "new": "some new password"}, headers=headers
+    )
+    assert right.status_code == 204
