@@ -34,6 +34,7 @@ LOCKS = ROOT / "requirements"
 SERVER = ROOT / ".venv"
 USER = ROOT / ".environments" / "astronomy"
 STAMP = "dachub-stamp.json"
+SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 OLDEST_PYTHON = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STARTED = time.monotonic()
@@ -50,10 +51,13 @@ def say(text: str) -> None:
 
 def run(command: list[str | Path], what: str, **environment: str) -> str:
     """Run a program and return what it printed; its last lines are shown when it fails."""
+    settings = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+    if SYSTEM_CERTIFICATES.exists():  # a site may have an authority of its own
+        settings.setdefault("UV_SYSTEM_CERTS", "true")
     try:
         done = subprocess.run(
             [str(part) for part in command],
-            env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", **environment},
+            env={**settings, **environment},
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
