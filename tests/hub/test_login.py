@@ -1,4 +1,4 @@
-"""Logging in, with a real hub and a real OpenID provider; and what happens when one is not there."""
+"""Logging in, with a real hub and a real OpenID provider; and without one."""
 
 from __future__ import annotations
 

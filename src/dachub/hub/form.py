@@ -11,7 +11,8 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from dachub.hub import runtime
 from dachub.hub.service import ServiceDown, ServiceRefused
-from dachub.hub.sessions import OPTIONS
+from dachub.hub.sessions import OPTIONS, read_options
+from dachub.model.problems import InvalidInput
 from dachub.model.site import Environment, ServerChoice, Size
 from dachub.model.units import BYTES_PER_GIB, MILLI_CORE_SECONDS_PER_CORE_HOUR
 from dachub.model.usage import GroupBalance, StartOptions
@@ -39,7 +40,7 @@ async def options_form(spawner: Any) -> str:
     live = runtime.current()
     offer, available = await _offer(spawner.user.name)
     spawner.may_start = bool(offer.groups)
-    last = offer.last_choice
+    last = _last_choice(spawner, offer.last_choice)
     groups = [_group(balance, available) for balance in offer.groups]
     names = {group.name for group in groups}
     sizes = [size for size in live.settings.servers.sizes if _open(size, names)]
@@ -83,6 +84,16 @@ async def _offer(username: str) -> tuple[StartOptions, bool]:
             ),
             False,
         )
+
+
+def _last_choice(spawner: Any, known: ServerChoice) -> ServerChoice:
+    """What was chosen last, also if it was refused just now; else what the ledger knows."""
+    options = spawner.user_options or spawner.orm_spawner.user_options
+    try:
+        chosen = read_options(options or {})
+    except InvalidInput:
+        return known
+    return known.model_copy(update=chosen.model_dump(exclude_none=True))
 
 
 def _group(balance: GroupBalance, available: bool) -> GroupOption:
