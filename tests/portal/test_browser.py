@@ -73,6 +73,7 @@ class Window:
         page.complaints = []
         page.on("console", lambda said: _note(page, said))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
         await page.goto(self.address(path))
         return page
 
@@ -172,4 +173,79 @@ async def test_pages_are_sound_in_the_dark(window: Window, name: str) -> None:
     page = await window.open(who, path, WIDE, color_scheme="dark")
     assert await page.get_attribute("html", "data-bs-theme") == "dark"
     await _check(page, f"{name}-dark", WIDE)
+    await page.context.close()
+
+
+async def test_pages_are_readable_while_the_hub_is_down(window: Window) -> None:
+    for width in (WIDE, NARROW):
+        page = await window.open("meg", "/?period=this-year", width)
+        await page.route("**/hub/**", lambda route: route.abort())
+        await page.reload()
+        await _drawn(page)
+        page.complaints.clear()  # of what the hub did not send
+        await _check(page, "my-usage-without-hub", width)
+        await page.context.close()
+
+
+async def test_pages_work_by_keyboard_alone(window: Window) -> None:
+    page = await window.open("pia", "/", WIDE)
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.className") == "skip"
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "main"
+    reached: list[str] = []
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        reached.append(await page.evaluate("document.activeElement.textContent.trim()"))
+    assert {"This month", "Show", "Stop…", "Change password"} <= set(reached)
+    await page.context.close()
+
+
+async def test_light_and_dark_are_kept_and_redraw_the_plots(window: Window) -> None:
+    page = await window.open("meg", "/?period=this-year", WIDE)
+    await _drawn(page)
+    await page.get_by_role("button", name="Toggle dark mode").click()
+    await page.wait_for_selector("[data-plot][data-drawn=dark]")
+    await page.reload()
+    await page.wait_for_selector("[data-plot][data-drawn=dark]")
+    assert await page.get_attribute("html", "data-bs-theme") == "dark"
+    assert page.complaints == []
+    await page.context.close()
+
+
+async def test_a_plot_that_fails_says_so_and_the_table_stays(window: Window) -> None:
+    page = await window.open("meg", "/?period=this-year", WIDE)
+    await page.route("**/days.json*", lambda route: route.abort())
+    await page.reload()
+    await page.wait_for_selector("[data-plot][data-drawn=failed]")
+    assert await page.get_by_text("The plot could not be loaded").is_visible()
+    assert await page.get_by_role("table").count() >= 2
+    await page.context.close()
+
+
+async def test_a_server_is_stopped_from_the_page(window: Window) -> None:
+    page = await window.open("otto", "/", NARROW)
+    await page.get_by_role("link", name="Stop the server of otto").click()
+    await page.get_by_role("heading", name="Stop this server?").wait_for()
+    await page.get_by_role("button", name="Stop the server").click()
+    await page.get_by_role("status").get_by_text("The server is being stopped").wait_for()
+    await _photograph(page, "stopping", NARROW)
+    session_id = window.portal.site.running["otto"]
+    async with window.portal.process.factory() as factory:
+        await factory.sessions().schedule_stop(session_id, None)
+    assert page.complaints == []
+    await page.context.close()
+
+
+async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window) -> None:
+    page = await window.open("pia", "/groups/lenses", NARROW)
+    await page.get_by_label("Username").fill("nobody-knows")
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_role("alert").get_by_text("must have signed in once").wait_for()
+    assert await page.get_by_label("Username").input_value() == "nobody-knows"
+    assert await page.evaluate("document.activeElement.id") == "member-problem"
+    assert await page.evaluate(
+        "document.activeElement.getBoundingClientRect().bottom <= window.innerHeight"
+    )
+    await _photograph(page, "form-refused", NARROW)
     await page.context.close()

@@ -103,7 +103,7 @@ async def test_a_long_list_of_sessions_is_paged_without_losing_one(portal: Porta
     while address:
         page = await _get(portal, "meg", address)
         table = page.text.partition("Ended sessions")[2].partition("</table>")[0]
-        seen += re.findall(r'data-label="Start">\s*<time datetime="([^"]+)"', table)
+        seen += re.findall(r'data-label="Start"[^>]*>\s*<time datetime="([^"]+)"', table)
         older = re.search(r'href="(\?[^"]+before=[^"]+)#', page.text)
         address = "/" + html.unescape(older[1]) if older else ""
     async with portal.process.factory() as factory:
@@ -141,7 +141,7 @@ async def test_plots_tell_what_the_table_does(portal: Portal) -> None:
     page = await _get(portal, "meg", "/?period=this-month")
     plot = await _get(portal, "meg", "/plots/days.json?period=this-month&theme=dark")
     assert plot.headers["content-type"] == "application/json"
-    days = set(re.findall(r'<th scope="row">(2027-03-\d\d)</th>', page.text))
+    days = set(re.findall(r'<th scope="row"[^>]*>(2027-03-\d\d)</th>', page.text))
     assert days
     assert days <= set(re.findall(r"2027-03-\d\d", plot.text))
     refused = await _get(portal, "meg", "/plots/days.json?theme=<script>")
@@ -194,3 +194,17 @@ async def test_somebody_who_left_a_group_is_told_what_will_stop(portal: Portal) 
     async with portal.process.factory() as factory:
         await factory.sessions().schedule_stop(session_id, None)
     assert "will be stopped at 2027-03-10 12:15:00 UTC , because you no longer belong" in page
+
+
+async def test_what_nobody_expected_is_a_page_with_the_request_id(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the inside of it")
+
+    monkeypatch.setattr("dachub.accounting.services.UsageService.report", broken)
+    page = await _get(portal, "meg", "/")
+    assert page.status_code == 500
+    assert "<h1>Something went wrong</h1>" in page.text
+    assert page.headers["x-request-id"] in page.text
+    assert "the inside of it" not in page.text

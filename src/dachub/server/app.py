@@ -58,5 +58,5 @@ def create_app(process: Process, *, workers: Workers | None = None) -> FastAPI:
     app.include_router(login.router, prefix=PREFIX)
     app.include_router(portal.router, prefix=PREFIX)
     add_error_handlers(app, portal.error_page)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, render=portal.error_page)
     return app

@@ -7,12 +7,12 @@ import time
 import uuid
 
 import structlog
-from fastapi import HTTPException
+from fastapi import HTTPException, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dachub.infra.logging import request_id
-from dachub.server.errors import as_json, internal_error, problem
+from dachub.server.errors import Renderer, as_json, internal_error, is_page, problem
 
 log = structlog.get_logger("dachub.access")
 
@@ -48,10 +48,17 @@ def _require_small(declared: str) -> None:
 
 
 class Envelope:
-    """Wraps the whole application; plain ASGI, so that context variables reach the handlers."""
+    """Wraps the whole application; plain ASGI, so that context variables reach the handlers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Parameters
+    ----------
+    render
+        Makes the page that a person sees instead of JSON.
+    """
+
+    def __init__(self, app: ASGIApp, render: Renderer | None = None) -> None:
         self._app = app
+        self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,7 +101,8 @@ class Envelope:
         except Exception:
             log.exception("request failed", method=scope["method"], path=scope["path"])
             if not status:
-                await as_json(internal_error())(scope, receive, complete)
+                answer = await self._last_resort(Request(scope))
+                await answer(scope, receive, complete)
         finally:
             level = log.debug if scope["path"] in QUIET_PATHS and status < 400 else log.info
             level(
@@ -106,3 +114,8 @@ class Envelope:
                 username=scope["state"].get("caller"),
             )
             request_id.reset(reset)
+
+    async def _last_resort(self, request: Request) -> Response:
+        if self._render is not None and is_page(request):
+            return await self._render(request, internal_error())
+        return as_json(internal_error())
