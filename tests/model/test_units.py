@@ -46,6 +46,12 @@ def test_a_moment_without_zone_is_refused() -> None:
         whole_second(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_off_the_calendar_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="calendar"):
+        whole_second(datetime.fromisoformat(text))
+
+
 def test_a_core_hour() -> None:
     assert core_hours(1000 * 3600) == 1.0
     assert core_hours(250 * 3600) == 0.25

@@ -26,11 +26,15 @@ def whole_second(moment: datetime) -> datetime:
     Raises
     ------
     ValueError
-        If ``moment`` carries no time zone.
+        If ``moment`` carries no time zone, or cannot be told in UTC (the first and last hours of
+        the calendar).
     """
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone cannot be accounted")
-    return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise ValueError("a time outside of the calendar cannot be accounted") from error
 
 
 def day_start(moment: datetime) -> datetime:

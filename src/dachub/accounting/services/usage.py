@@ -28,7 +28,7 @@ def period(since: datetime, until: datetime) -> tuple[datetime, datetime]:
     """
     try:
         since, until = whole_second(since), whole_second(until)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise InvalidPeriod(f"The period cannot be understood: {error}.") from error
     if not FIRST <= since < until <= LAST:
         raise InvalidPeriod(

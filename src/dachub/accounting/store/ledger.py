@@ -196,6 +196,7 @@ class LedgerStore:
 
     async def usage_differences(self) -> list[UsageDifference]:
         """Rows of ``usage_day`` that differ from what the segments say."""
+        await self._session.execute(text("set local statement_timeout = '1h'"))
         rows = await self._session.execute(
             text(f"""
             with expected as ({_EXPECTED})
