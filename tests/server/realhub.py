@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -55,7 +56,8 @@ c.JupyterHub.load_roles = [
     dict(name="user", scopes=["self", USE]),
     dict(name="server", scopes=["users:activity!user", "access:servers!server", USE]),
     dict(name="dachub-service", services=["dac"], scopes=["read:users", "list:users",
-         "read:servers", "delete:servers", "servers", "admin:server_state", "read:tokens", "tokens"]),
+         "read:servers", "delete:servers", "servers", "admin:server_state", "read:tokens",
+         "tokens"]),
     dict(name="tests", services=["tests"], scopes=["admin:users", "admin:servers", "tokens"]),
 ]
 """
@@ -162,6 +164,21 @@ class RealHub:
         self.api("POST", f"/users/{username}/server", json={})
         until(lambda: self.server_ready(username), f"{username}'s server runs")
         return (self.directory / f"{username}.token").read_text()
+
+    def sign_in(self, username: str, authorize: str) -> str:
+        """Sign in as a browser does, go to ``authorize`` and say where the hub sends it then."""
+        with httpx.Client(base_url=self.url, follow_redirects=False) as browser:
+            login = browser.get("/hub/login")
+            found = re.search(r'name="_xsrf" value="([^"]+)"', login.text)
+            assert found, login.text
+            browser.post(
+                "/hub/login",
+                params={"next": "/hub/home"},
+                data={"username": username, "password": "x", "_xsrf": found[1]},
+            )
+            back = browser.get(authorize)
+            assert back.status_code == 302, back.text
+            return str(back.headers["location"])
 
     def server_ready(self, username: str) -> bool:
         """Whether the person's default server runs."""

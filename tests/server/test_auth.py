@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -153,18 +152,7 @@ async def sign_in_through_the_hub(
     assert authorize.startswith("/hub/api/oauth2/authorize?")
     query = parse_qs(urlsplit(authorize).query)
     assert query["code_challenge_method"] == ["S256"]
-    with httpx.Client(base_url=hub.url, follow_redirects=False) as at_hub:
-        login = at_hub.get("/hub/login")
-        xsrf = at_hub.cookies["_xsrf"] if "_xsrf" in at_hub.cookies else ""
-        found = re.search(r'name="_xsrf" value="([^"]+)"', login.text)
-        at_hub.post(
-            "/hub/login",
-            params={"next": "/hub/home"},
-            data={"username": username, "password": "x", "_xsrf": found[1] if found else xsrf},
-        )
-        back = at_hub.get(authorize)
-        assert back.status_code == 302, back.text
-    location = back.headers["location"]
+    location = hub.sign_in(username, authorize)
     assert urlsplit(location).path == "/services/dac/oauth_callback"
     return await browser.get(location)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,9 @@ def main() -> int:
         public_url=environment.public_url,
         database_url=environment.database_url,
     )
+    # uvicorn ends in order on these, and then passes them on to whoever held them before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     log.info("service starts", version=__version__, port=environment.service_port)
     uvicorn.run(
         create_app(process, workers=Workers(process)),

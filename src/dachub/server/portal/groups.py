@@ -17,7 +17,7 @@ from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES
-from dachub.server.portal.plots import hours_by_name
+from dachub.server.portal.plots import hours_by_name, names_height
 from dachub.server.portal.usage import day_plot, day_rows
 
 router = APIRouter(prefix="/groups", include_in_schema=False)
@@ -67,6 +67,7 @@ async def group_page(
         report=by_day,
         rows=day_rows(by_day),
         people=_people(group, by_user) if by_user else [],
+        people_plot_height=names_height(len(by_user.rows)) if by_user else 0,
         role_options=[
             (role.value, "PI" if role is Role.PI else role.value)
             for role in Role

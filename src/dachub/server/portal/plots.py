@@ -20,6 +20,7 @@ COLOURS = {
 }
 DAY_MILLISECONDS = 86_400_000
 MOST_NAMES = 15
+DAYS_HEIGHT = 260
 
 
 def hours_by_day(days: Sequence[date], core_hours: Sequence[float], theme: Theme) -> Plot:
@@ -36,7 +37,7 @@ def hours_by_day(days: Sequence[date], core_hours: Sequence[float], theme: Theme
     source = ColumnDataSource(
         {"day": midnights, "name": [day.isoformat() for day in days], "hours": list(core_hours)}
     )
-    plot = _figure(theme, height=260, x_axis_type="datetime")
+    plot = _figure(theme, height=DAYS_HEIGHT, x_axis_type="datetime")
     plot.vbar(
         x="day", top="hours", width=0.8 * DAY_MILLISECONDS, source=source,
         color=COLOURS[theme]["bar"],
@@ -59,7 +60,7 @@ def hours_by_name(core_hours: Mapping[str, float], theme: Theme) -> Plot:
         named = [*named[: MOST_NAMES - 1], (f"{len(rest)} others", sum(h for _, h in rest))]
     labels = [name for name, _ in named]
     source = ColumnDataSource({"name": labels, "hours": [value for _, value in named]})
-    plot = _figure(theme, height=70 + 26 * max(1, len(labels)), y_range=labels[::-1])
+    plot = _figure(theme, height=names_height(len(labels)), y_range=labels[::-1])
     plot.hbar(y="name", right="hours", height=0.7, source=source, color=COLOURS[theme]["bar"])
     plot.add_tools(HoverTool(tooltips=[("Name", "@name"), ("Core-hours", "@hours{0,0.000}")]))
     plot.xaxis.axis_label = "core-hours"
@@ -67,6 +68,11 @@ def hours_by_name(core_hours: Mapping[str, float], theme: Theme) -> Plot:
     plot.x_range.start = 0
     plot.ygrid.visible = False
     return _json(plot)
+
+
+def names_height(names: int) -> int:
+    """Height of :func:`hours_by_name` in pixels."""
+    return 70 + 26 * max(1, min(names, MOST_NAMES))
 
 
 def _figure(theme: Theme, **options: Any) -> Any:
