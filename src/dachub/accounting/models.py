@@ -100,9 +100,9 @@ class Life:
     @property
     def ended_at(self) -> datetime | None:
         """When it ended for what is charged: never before its start, whatever the clocks said."""
-        if self.end is None or self.start is None:
-            return self.end and self.end.at
-        return max(self.start.at, self.end.at)
+        if self.end is None:
+            return None
+        return self.end.at if self.start is None else max(self.start.at, self.end.at)
 
 
 @dataclass(frozen=True, slots=True)
