@@ -244,8 +244,9 @@ async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window
     await page.get_by_role("alert").get_by_text("must have signed in once").wait_for()
     assert await page.get_by_label("Username").input_value() == "nobody-knows"
     assert await page.evaluate("document.activeElement.id") == "member-problem"
-    assert await page.evaluate(
-        "document.activeElement.getBoundingClientRect().bottom <= window.innerHeight"
+    await _drawn(page)
+    await page.wait_for_function(
+        "t => (t = document.activeElement.getBoundingClientRect().top, t >= 0 && t < innerHeight / 2)"
     )
     await _photograph(page, "form-refused", NARROW)
     await page.context.close()
