@@ -210,10 +210,8 @@ class Platform:
     def _proxy_pid(self) -> int | None:
         """Find the proxy by the port it listens on; it belongs to the hub, dead or alive."""
         for process in psutil.process_iter(["cmdline"]):
-            command = process.info["cmdline"] or []
-            if any("configurable" in word for word in command) and any(
-                str(self.port) in word for word in command
-            ):
+            words = process.info["cmdline"] or []
+            if "dachub.hub.proxy" in words and str(self.port) in words:
                 return int(process.pid)
         return None
 
@@ -249,7 +247,7 @@ class Platform:
         return "\n".join(
             f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
             for path in parts
-            if path.is_file()
+            if path.is_file() and path.suffix == ".log"
         )
 
     # -- the end -------------------------------------------------------------------------------

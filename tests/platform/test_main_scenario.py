@@ -56,9 +56,9 @@ def run_first_steps(page: Page, url: str, person: Visitor) -> None:
     wait_for_lab(page)
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     cells.first.wait_for(timeout=LAB_SECONDS * 1000)
-    # A kernel that is idle is one that has started.
+    # Idle it says before there is a kernel, too.
+    expect(page.locator(".jp-Toolbar-kernelName")).to_contain_text("Python 3", timeout=60_000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
-    close_dialogs(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     expect(page.locator(".jp-Notebook .jp-OutputArea img")).to_have_count(1, timeout=90_000)
