@@ -119,12 +119,12 @@ class Layout:
     def create(self) -> None:
         """Make what is missing and set every mode; what is there stays.
 
-        Others may pass through (0711) the data directory and the homes, to reach a home of their
-        own, and look into nothing.
+        Where each person has an account of their own, others may pass through (0711) the data
+        directory and the homes, to reach their own home, and look into nothing.
         """
         for directory in (self.data, self.homes):
             directory.mkdir(parents=True, exist_ok=True)
-            directory.chmod(0o711)
+            directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for directory in (self.secrets, self.hub, self.logs, self.server_logs, self.run):
             directory.mkdir(exist_ok=True)
             directory.chmod(0o700)
