@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from dachub.hub.settings import OpenIDSettings, Preset
 from dachub.model.names import username_candidate
-from dachub.model.people import ClaimedMembership, Role
+from dachub.model.people import SUBJECT_MAX, ClaimedMembership, Role
 from dachub.model.problems import DachubError, PermissionDenied
 
 AARC_PATTERN = (
@@ -157,7 +157,7 @@ def read_claims(raw: Mapping[str, object], settings: OpenIDSettings) -> Claims:
     """
     reading = reading_of(settings)
     subject = raw.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= VALUE_MAX or "\0" in subject:
+    if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_MAX or "\0" in subject:
         raise UnusableClaims("The identity provider did not say who you are (no usable 'sub').")
     memberships = _memberships(raw, reading, settings)
     full_name = _text(raw.get(reading.name_claim)) or " ".join(

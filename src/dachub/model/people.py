@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from dachub.model.names import GroupSlug, Username
 from dachub.model.sessions import Moment
 
+SUBJECT_MAX = 255
+"""Length of a subject, in characters."""
+
 
 class Role(StrEnum):
     """What a person may do in a group; each includes the ones before it."""
@@ -49,8 +52,9 @@ class LoginRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    issuer: str = Field(min_length=1, max_length=2000, description="'local' for local accounts")
-    subject: str = Field(min_length=1, max_length=2000)
+    # OpenID Connect allows a subject 255 characters; both together must fit into an index.
+    issuer: str = Field(min_length=1, max_length=400, description="'local' for local accounts")
+    subject: str = Field(min_length=1, max_length=SUBJECT_MAX)
     username: Username | None = None
     candidate: str = Field(default="", max_length=32)
     full_name: str = Field(default="", max_length=500)

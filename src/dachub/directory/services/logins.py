@@ -29,6 +29,7 @@ from dachub.model.people import (
 
 LOCAL_ISSUER = "local"
 HUB = Principal(name="hub", kind=PrincipalKind.HUB)
+AFFILIATION_MAX = 250
 
 
 class LoginService:
@@ -124,7 +125,8 @@ class LoginService:
                 email=clean(login.email, 254),
                 administrator=login.administrator,
             )
-        values = {clean(value, 500) for value in login.affiliations} - {""}
+        # With the issuer they are a key: together not longer than an index can hold.
+        values = {clean(value, AFFILIATION_MAX) for value in login.affiliations} - {""}
         await self._people.assert_affiliations(
             username, clean(login.issuer, 2000), sorted(values), at
         )
