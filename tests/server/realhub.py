@@ -33,6 +33,10 @@ class Spawner(SimpleLocalProcessSpawner):
         return env
     def get_args(self):
         return []
+    def get_state(self):
+        # The hub plugin keeps the session here; the tests say which with the start.
+        told = {{k: self.user_options[k] for k in ("session", "started_at") if k in self.user_options}}
+        return {{**super().get_state(), **told}}
 
 c = get_config()
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
@@ -158,10 +162,10 @@ class RealHub:
             self.api("POST", f"/users/{username}")
         return str(self.api("POST", f"/users/{username}/tokens", json=request)["token"])
 
-    def server_token(self, username: str) -> str:
+    def server_token(self, username: str, options: dict[str, Any] | None = None) -> str:
         """Start a person's server and give the token that the hub gave it."""
         self.token(username)
-        self.api("POST", f"/users/{username}/server", json={})
+        self.api("POST", f"/users/{username}/server", json=options or {})
         until(lambda: self.server_ready(username), f"{username}'s server runs")
         return (self.directory / f"{username}.token").read_text()
 

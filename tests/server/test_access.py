@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from tests.server.world import GROUP, ISSUER, World
+from tests.server.world import GROUP, ISSUER, PASSWORD, World
 
 from dachub.server.access import TABLE, Access, Caller, page
 from dachub.server.auth import PREFIX, SESSION_COOKIE, Signer, session_cookie
@@ -272,10 +272,9 @@ async def test_a_local_account_changes_its_own_password(
     client: httpx.AsyncClient, tokens: dict[str, str]
 ) -> None:
     path = "/services/dac/api/v1/me/password"
-    headers = {"Authorization": f"Bearer {tokens['lola']}"}
-    wrong = await client.put(
-        path, json={"current": "x", "new": "some new password"}, headers=headers
-    )
+    client.headers["Authorization"] = f"Bearer {tokens['lola']}"
+    current, new = PASSWORD, "some new password"
+    wrong = await client.put(path, json={"current": "x", "new": new})
     assert (wrong.status_code, wrong.json()["code"]) == (403, "wrong-password")
     weak = await client.put(path, json={"current": current, "new": "short"})
     assert (weak.status_code, weak.json()["code"]) == (422, "weak-password")
