@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -203,3 +204,18 @@ def test_clock_that_went_back(open_directory: Path, monkeypatch: pytest.MonkeyPa
     later = layout.config.stat().st_mtime + 3600
     os.utime(layout.config, (later, later))
     assert doctor.check_clock(layout).code == "clock-wrong"
+
+
+def test_every_finding_is_in_the_troubleshooting_page() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "troubleshooting.md").read_text()
+    sources = "".join(path.read_text() for path in (root / "src/dachub/local").glob("*.py"))
+    faults = {
+        code
+        for code in re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources)
+        if f'code="{code}"' in sources
+        or f'code = "{code}"' in sources
+        or f'else "{code}"' in sources
+    } - {"start-refused", "data-path", "data-directory", "free-disk", "database-superuser-password"}
+    assert len(faults) > 25
+    assert sorted(code for code in faults if f"`{code}`" not in page) == []

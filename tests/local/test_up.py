@@ -1,4 +1,4 @@
-"""``dachub up`` for real: what a first start makes, what is refused, what a dead supervisor means."""
+"""``dachub up`` for real: a first start, what is refused, the death of the supervisor."""
 
 from __future__ import annotations
 

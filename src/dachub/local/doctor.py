@@ -106,6 +106,15 @@ def _clock_is_synchronized() -> bool | None:
 
 def check_permissions(layout: Layout) -> Iterator[Finding]:
     """Whether what must be private is."""
+    homes = sorted(layout.homes.iterdir()) if os.access(layout.homes, os.R_OK | os.X_OK) else []
+    opened = [home.name for home in homes if home.lstat().st_mode & 0o077]
+    if opened:
+        yield Finding(
+            code="homes-open",
+            severity="warning",
+            what=f"Homes that other people can look into: {', '.join(opened[:10])}.",
+            advice="Ask these people whether they mean it; a home is made with mode 0700.",
+        )
     faults = [
         f"{path} (mode {stat.S_IMODE(path.lstat().st_mode):04o}, should be {mode:04o})"
         for path, mode in private_paths(layout)
@@ -131,15 +140,11 @@ def private_paths(layout: Layout) -> Iterator[tuple[Path, int]]:
     for directory in (layout.secrets, layout.hub, layout.logs, layout.run, layout.postgres):
         if directory.exists():
             yield directory, 0o700
-    for file in (layout.config, layout.admin_password):
-        if file.exists():
-            yield file, 0o600
+    if layout.admin_password.exists():
+        yield layout.admin_password, 0o600
     if os.access(layout.secrets, os.R_OK | os.X_OK):
         for file in sorted(layout.secrets.iterdir()):
             yield file, 0o600
-    if os.access(layout.homes, os.R_OK | os.X_OK):
-        for home in sorted(layout.homes.iterdir()):
-            yield home, 0o700
 
 
 def check_provider(openid: OpenIDSettings) -> Finding:
