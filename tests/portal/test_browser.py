@@ -246,7 +246,7 @@ async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window
     assert await page.evaluate("document.activeElement.id") == "member-problem"
     await _drawn(page)
     await page.wait_for_function(
-        "t => (t = document.activeElement.getBoundingClientRect().top, t >= 0 && t < innerHeight / 2)"
+        "y => (y = document.activeElement.getBoundingClientRect().top, 0 <= y && y < innerHeight)"
     )
     await _photograph(page, "form-refused", NARROW)
     await page.context.close()
