@@ -18,6 +18,7 @@ from tests.server.world import HUB_TOKEN, World, seed
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.infra.logging import configure_logging
 from dachub.server.app import create_app
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
@@ -116,3 +117,9 @@ def tokens(hub: RealHub) -> dict[str, str]:
         "dora's server": hub.server_token("dora"),
         "hub": HUB_TOKEN,
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logging() -> None:
+    """Log as the service does."""
+    configure_logging(None)

@@ -126,7 +126,7 @@ async def test_a_search_takes_any_text(admin: httpx.AsyncClient) -> None:
         assert answer.status_code == 200, answer.text
     for name in ("user", "action"):
         answer = await admin.get(f"{API}/audit", params={name: "a\x00b"})
-        assert answer.status_code in (200, 422)
+        assert answer.status_code == 200, answer.text
 
 
 async def test_what_is_too_large_is_refused_before_it_is_read(as_hub: httpx.AsyncClient) -> None:
@@ -226,9 +226,7 @@ async def test_local_accounts_are_sent_again_only_when_they_changed(
     assert changed.json()[0]["disabled"] is True
 
 
-async def test_the_status_tells_how_every_part_is(
-    admin: httpx.AsyncClient, hub: RealHub
-) -> None:
+async def test_the_status_tells_how_every_part_is(admin: httpx.AsyncClient, hub: RealHub) -> None:
     told = (await admin.get(f"{API}/status")).json()
     assert told["healthy"] is True
     assert told["database"]["answers"] is True

@@ -209,9 +209,7 @@ async def test_a_failing_worker_harms_no_other_and_recovers(process: Process) ->
     assert working.failures == 0
 
 
-async def test_a_worker_runs_in_one_process_at_a_time(
-    process: Process, database_url: str
-) -> None:
+async def test_a_worker_runs_in_one_process_at_a_time(process: Process, database_url: str) -> None:
     other = Process(Settings(), create_engine(database_url), hub=HubAPI("", ""))
     async with process.alone("reconcile") as first, other.alone("reconcile") as second:
         assert (first, second) == (True, False)

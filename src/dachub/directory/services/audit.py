@@ -77,9 +77,9 @@ class AuditService:
         else:
             by.require(group, Role.MANAGER)
         return await self._store.list(
-            username=username,
-            group=group,
-            action=action,
+            username=None if username is None else clean(username, 200),
+            group=None if group is None else clean(group, 200),
+            action=None if action is None else clean(action, 63),
             before=before,
             limit=max(1, min(limit, ENTRIES_MAX)),
         )

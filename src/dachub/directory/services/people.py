@@ -73,8 +73,8 @@ class PeopleService:
         by.require_administrator()
         found = await self._people.people(
             now=self._clock.now(),
-            search=search,
-            after=after,
+            search=clean(search, 200),
+            after=None if after is None else clean(after, 32),
             limit=max(1, min(limit, PEOPLE_MAX)),
         )
         return await self._with_groups(found)

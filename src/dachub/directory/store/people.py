@@ -141,18 +141,6 @@ class PersonStore:
         query = select(PersonRow).order_by(PersonRow.username).limit(limit)
         if usernames is not None:
             query = query.where(PersonRow.username.in_(usernames))
-        if search:
-            affiliated = select(AffiliationRow.username).where(
-                AffiliationRow.value.icontains(search, autoescape=True)
-            )
-            query = query.where(
-                or_(
-                    PersonRow.username.icontains(search, autoescape=True),
-                    PersonRow.full_name.icontains(search, autoescape=True),
-                    PersonRow.email.icontains(search, autoescape=True),
-                    PersonRow.username.in_(affiliated),
-                )
-            )
         if after is not None:
             query = query.where(PersonRow.username > after)
         if search:
