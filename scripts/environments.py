@@ -19,6 +19,7 @@ directory closed to them, the environments go below ``/opt/dachub`` and are link
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -27,6 +28,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -303,6 +306,18 @@ def set_up_browser() -> None:
     apt_install("chromium")
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other set-up of this checkout is under way."""
+    with (LOCKS / "bootstrap.txt").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another set-up of this checkout")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def main() -> int:
     """Bring the parts named on the command line up to date."""
     parser = argparse.ArgumentParser(description="Set up the environments of dachub.")
@@ -311,11 +326,12 @@ def main() -> int:
     os.umask(0o022)  # other accounts run what is installed here
     try:
         python = choose_python()
-        uv = set_up_server(python, dev="dev" in parts)
-        if "user" in parts:
-            set_up_user(python, uv)
-        if "browser" in parts:
-            set_up_browser()
+        with alone():
+            uv = set_up_server(python, dev="dev" in parts)
+            if "user" in parts:
+                set_up_user(python, uv)
+            if "browser" in parts:
+                set_up_browser()
     except SetupError as error:
         print(f"Setting up dachub failed. {error}", file=sys.stderr)
         return 1
