@@ -35,8 +35,9 @@ class Spawner(SimpleLocalProcessSpawner):
         return []
     def get_state(self):
         # The hub plugin keeps the session here; the tests say which with the start.
-        told = {{k: self.user_options[k] for k in ("session", "started_at") if k in self.user_options}}
-        return {{**super().get_state(), **told}}
+        told = self.user_options
+        kept = {{key: told[key] for key in ("session", "started_at") if key in told}}
+        return {{**super().get_state(), **kept}}
 
 c = get_config()
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import httpx
@@ -54,6 +54,12 @@ async def running(
     async with process.factory() as services:
         await services.ledger().apply([happened(process, session, EventKind.STARTED, 3)])
     return session
+
+
+async def become(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.02)
 
 
 def is_gone(hub: RealHub, username: str) -> bool:
@@ -194,17 +200,13 @@ async def test_a_failing_worker_harms_no_other_and_recovers(process: Process) ->
     failing, working = Worker("fails", 0.01, fails), Worker("works", 0.01, works)
     workers._workers = [failing, working]
     async with workers.running():
-        async with asyncio.timeout(20):
-            while ran.count("works") < 5 or not failing.failures:
-                await asyncio.sleep(0.02)
+        await become(lambda: ran.count("works") >= 5 and failing.failures > 0)
         assert failing.failures >= 1
         assert "ValueError" in failing.error
         assert failing.pause_seconds(process) >= 2
         broken = False
         process.nudge("fails")
-        async with asyncio.timeout(20):
-            while failing.failures:
-                await asyncio.sleep(0.02)
+        await become(lambda: not failing.failures)
         assert failing.outcome == "well again"
     assert working.failures == 0
 

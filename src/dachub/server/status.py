@@ -82,9 +82,11 @@ async def require_answer(process: Process) -> None:
 async def status_of(process: Process) -> ServiceStatus:
     """Ask every part how it is; one that does not answer is told, never raised."""
     database, hub = await asyncio.gather(_database(process), _hub(process))
-    people = running = None
+    people = running = reconciled_at = None
     if database.answers:
         async with process.factory() as services:
+            if last := await services.workers().last("reconcile"):
+                reconciled_at = last.succeeded_at
             people = await services.people().count()
             running = len(await services.sessions().running())
     workers = [
@@ -107,7 +109,7 @@ async def status_of(process: Process) -> ServiceStatus:
         hub=hub,
         people=people,
         running_sessions=running,
-        reconciled_at=next((w.succeeded_at for w in workers if w.name == "reconcile"), None),
+        reconciled_at=reconciled_at,
         workers=workers,
     )
 
