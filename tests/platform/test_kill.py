@@ -30,10 +30,10 @@ pytestmark = [pytest.mark.kill, pytest.mark.hub]
 
 SESSIONS = int(os.environ.get("DACHUB_KILL_SESSIONS", "40"))
 SEED = int(os.environ.get("DACHUB_KILL_SEED", random.SystemRandom().randrange(10**6)))
-PEOPLE = [f"astronomer-{number}" for number in range(6)]
+PEOPLE = [f"astronomer-{number}" for number in range(10)]
 PASSWORD = secrets.token_hex(16)
 PARTS: tuple[Part, ...] = ("hub", "service", "postgres", "proxy")
-PAUSE_BETWEEN_KILLS_SECONDS = (2.0, 8.0)
+PAUSE_BETWEEN_KILLS_SECONDS = (3.0, 12.0)
 SETTLE_SECONDS = 120
 CHOICE = {"group": "campaign", "size": "small", "environment": "tiny"}
 

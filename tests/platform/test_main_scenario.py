@@ -141,6 +141,7 @@ def test_from_login_to_the_hours_charged(
 
     page.goto(f"{platform.url}/services/dac/")
     expect(page.get_by_role("heading", name="My usage")).to_be_visible()
+    page.locator("#plot-days canvas").first.wait_for()
     screenshot(page, "my-usage")
     assert not overflows(page)
     tiles = page.locator("dl.tiles").inner_text()
