@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from jupyterhub.services.service import Service
+
 from dachub.hub import form, runtime
 from dachub.hub.claims import reading_of
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
@@ -134,16 +136,18 @@ def _servers(c: Any, settings: HubSettings) -> None:
 
 
 def _services(c: Any, settings: HubSettings) -> None:
-    c.JupyterHub.services = [
-        {
-            "name": SERVICE,
-            "url": settings.service_url,
-            "api_token": os.environ["DACHUB_SERVICE_TOKEN"],
-            "oauth_no_confirm": True,
-            "oauth_redirect_uri": f"{PORTAL_PATH}oauth_callback",
-            "display": True,
-        }
-    ]
+    portal: dict[str, Any] = {
+        "name": SERVICE,
+        "url": settings.service_url,
+        "api_token": os.environ["DACHUB_SERVICE_TOKEN"],
+        "oauth_no_confirm": True,
+        "oauth_redirect_uri": f"{PORTAL_PATH}oauth_callback",
+        "display": True,
+    }
+    if Service.class_traits().get("timeout") is not None:
+        # JupyterHub 6 would hold up its own start for a service that is down.
+        portal["timeout"] = 1
+    c.JupyterHub.services = [portal]
     c.JupyterHub.load_roles = [
         {"name": "user", "scopes": ["self", USE_PORTAL]},
         {

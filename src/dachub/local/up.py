@@ -118,14 +118,18 @@ class Platform:
         process = supervisor.start()
         try:
             if embedded is not None:
-                self._start("postgres", embedded.is_ready)
+                self._supervisor.start_part("postgres")
+                self._await("postgres", embedded.is_ready)
                 embedded.provide_database()
             migrations.upgrade(url)
             password = asyncio.run(self._first_data(settings, url))
             self._progress("database is ready")
-            self._start("service", lambda: _answers(f"{endpoints.service_url}{API_PATH}/health"))
+            # Together: each goes on without the other, and both spend seconds on imports.
+            self._supervisor.start_part("service")
+            self._supervisor.start_part("hub")
+            self._await("service", lambda: _answers(f"{endpoints.service_url}{API_PATH}/health"))
             front = _reachable(endpoints.bind_url)
-            self._start(
+            self._await(
                 "hub",
                 lambda: (
                     _answers(f"{endpoints.hub_api_url}/")
@@ -148,11 +152,6 @@ class Platform:
 
     # --- Starting ------------------------------------------------------------------------------
 
-    def _start(self, part: str, is_ready: Callable[[], bool]) -> None:
-        self._supervisor.start_part(part)
-        self._await(part, is_ready)
-        self._progress(f"{part} is ready")
-
     def _await(self, part: str, is_ready: Callable[[], bool]) -> None:
         until = time.monotonic() + READY_SECONDS[part]
         failed_starts: set[int] = set()
@@ -163,6 +162,7 @@ class Platform:
             if len(failed_starts) >= FAILED_STARTS_MAX or time.monotonic() > until:
                 raise Unavailable(self._why_not(part))
             time.sleep(POLL_SECONDS)
+        self._progress(f"{part} is ready")
 
     def _state(self, part: str) -> PartState:
         return next(state for state in self._supervisor.states() if state.name == part)

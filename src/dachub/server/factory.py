@@ -80,7 +80,8 @@ class Worker:
     def pause_seconds(self, process: Process) -> float:
         """How long to wait now."""
         if self.failures:
-            return min(max(self.every_seconds, 1) * 2 ** min(self.failures, 6), PAUSE_SECONDS_MAX)
+            longer_seconds = max(self.every_seconds, 1.0) * 2.0 ** min(self.failures, 6)
+            return min(longer_seconds, PAUSE_SECONDS_MAX)
         return self.every_seconds if self.pause is None else self.pause(process)
 
 
