@@ -30,14 +30,12 @@ class ServerKilled:
 
 
 class Crowd:
-    """Everybody in a thread of their own, until enough sessions have run.
+    """Everybody in a thread of their own, one session after the other, until told to finish.
 
     Parameters
     ----------
     choice
         What everybody fills into the start form.
-    sessions
-        Stop starting new ones when the witness has seen so many.
     """
 
     def __init__(
@@ -45,12 +43,10 @@ class Crowd:
         people: Sequence[Visitor],
         witness: Witness,
         choice: Mapping[str, str],
-        sessions: int,
         seed: int,
     ) -> None:
         self._witness = witness
         self._choice = dict(choice)
-        self._sessions = sessions
         self._enough = threading.Event()
         self.killed: list[ServerKilled] = []
         self.surprises: list[str] = []
@@ -63,12 +59,6 @@ class Crowd:
         """Let everybody begin."""
         for thread in self._threads:
             thread.start()
-
-    def is_busy(self) -> bool:
-        """Whether sessions are still to come."""
-        if len(list(self._witness.records.iterdir())) >= self._sessions:
-            self._enough.set()
-        return not self._enough.is_set()
 
     def finish(self, seconds: float) -> None:
         """Start nothing new, and wait until everybody has ended what they had."""
