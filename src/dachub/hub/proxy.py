@@ -1,20 +1,49 @@
-"""``python -m dachub.hub.proxy``: the pure-Python proxy, which has no such entry itself."""
+"""``python -m dachub.hub.proxy``: the pure-Python proxy, made fit for JupyterLab.
+
+As it comes it keeps the server's choice of a WebSocket subprotocol to itself, passes binary
+messages on as text and ends connections at messages over 10 MiB: kernels would speak an old
+protocol only, and widgets and large plots would break.
+"""
 
 from __future__ import annotations
 
-from configurable_http_proxy.cli import main  # type: ignore[import-untyped]
-from configurable_http_proxy.handlers import ProxyHandler  # type: ignore[import-untyped]
+import functools
+
+from configurable_http_proxy import cli, configproxy, handlers  # type: ignore[import-untyped]
+from tornado.websocket import websocket_connect
+
+MESSAGE_BYTES_MAX = 512 * 1024**2
 
 
-def _chosen_by_server(handler: ProxyHandler, _offered: list[str]) -> str | None:
-    """Hand the server's choice of a WebSocket subprotocol on to the browser.
+class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
+    """Passes WebSocket messages on as they are."""
 
-    The proxy asks the server for it but keeps the answer to itself, so that browsers refuse
-    JupyterLab's first connection to every kernel.
-    """
-    return handler.ws_client.selected_subprotocol if handler.ws_client else None
+    @property
+    def max_message_size(self) -> int:
+        """Largest message from a browser, in bytes."""
+        return MESSAGE_BYTES_MAX
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Tell the browser what the server chose; it was asked before."""
+        del subprotocols
+        return self.ws_client.selected_subprotocol if self.ws_client else None
+
+    def on_message(self, message: str | bytes) -> None:
+        """Pass a message of the browser on, as text or as bytes."""
+        if self.ws_client:
+            if self.target:
+                self.proxy.update_last_activity(self.target["prefix"])
+            self.ws_client.write_message(message, binary=isinstance(message, bytes))
+
+
+def main() -> None:
+    """Run the proxy with the arguments JupyterHub gives."""
+    configproxy.ProxyHandler = ProxyHandler
+    handlers.websocket_connect = functools.partial(
+        websocket_connect, max_message_size=MESSAGE_BYTES_MAX
+    )
+    cli.main()
 
 
 if __name__ == "__main__":
-    ProxyHandler.select_subprotocol = _chosen_by_server
     main()
