@@ -26,6 +26,7 @@ RUN_SECONDS_MAX = 120
 STOPS_EVERY_SECONDS = 5
 DISABLED_EVERY_SECONDS = 2
 COUNT_EVERY_SECONDS = 600
+CHECK_EVERY_SECONDS = 24 * 3600
 DATABASE_EVERY_SECONDS = 1
 
 
@@ -46,6 +47,13 @@ async def count_days(process: Process) -> str:
     return f"{moved} segments counted"
 
 
+async def check_days(process: Process) -> str:
+    """Hold the daily sums against the segments; a difference is an error in the log."""
+    async with process.factory() as services:
+        differences = await services.ledger().check_usage_days()
+    return f"{len(differences)} differences"
+
+
 def _until_midnight(process: Process) -> float:
     now = process.clock.now()
     midnight = day_start(now) + timedelta(days=1, seconds=1)
@@ -61,6 +69,7 @@ class Workers:
         self._workers = [
             Worker("reconcile", every, reconcile),
             Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
+            Worker("check-days", CHECK_EVERY_SECONDS, check_days),
             Worker("stops", STOPS_EVERY_SECONDS, stop_due),
             Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
         ]
