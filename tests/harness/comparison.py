@@ -93,7 +93,11 @@ def compare(
         if session["end_is_estimate"]:
             result.estimated += 1
             if off > SECOND:
-                result.overcharged.append(f"{name} ends {off:+d} s, an estimate")
+                result.overcharged.append(
+                    f"{name} ends {off:+d} s, an estimate: ran {run.listening_at:.1f} to "
+                    f"{true_end:.1f}, charged {start} to {end}, seen {session['last_seen_at']}, "
+                    f"{session['end_reason']}, hub killed at {hub_killed_at}"
+                )
         else:
             result.exact += 1
             if abs(off) > SECOND:

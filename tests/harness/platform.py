@@ -178,10 +178,6 @@ class Platform:
             return False
         return hub.status_code == 200 and service.status_code == 200
 
-    def ready_line_seen(self) -> bool:
-        """Whether the output says the address, as it does at the end of a start."""
-        return self.url in self.output.read_text()
-
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send ``dachub up`` a Ctrl-C and give its exit status."""
         assert self._process is not None
@@ -220,11 +216,6 @@ class Platform:
         pid = until(lambda: self.pids().get(part), f"{part} runs")
         os.kill(pid, number)
         return pid
-
-    def wait_until_replaced(self, part: Part, old_pid: int, seconds: float = 60) -> None:
-        """Wait until a killed part runs again, and all answer."""
-        until(lambda: self.pids().get(part) not in {None, old_pid}, f"a new {part}", seconds)
-        self.wait_until_ready(seconds)
 
     # -- what it says --------------------------------------------------------------------------
 

@@ -151,7 +151,7 @@ def test_as_an_ordinary_user_it_works_and_warns(witness: Witness) -> None:
         assert admin.start(**CHOICE).status_code == 201
         [run] = witness.runs()
         assert _account_of(run.pid).pw_name == ORDINARY
-        assert "not protected from" in platform.output.read_text()
+        assert "NOT protected from" in platform.output.read_text()
         admin.stop()
         admin.wait_until_stopped()
 

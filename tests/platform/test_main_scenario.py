@@ -42,13 +42,6 @@ def wait_for_lab(page: Page) -> None:
     page.locator("#jp-main-dock-panel").wait_for(timeout=LAB_SECONDS * 1000)
 
 
-def close_dialogs(page: Page) -> None:
-    """JupyterLab asks newcomers whether they want news; no is the answer."""
-    for name in ("No", "Dismiss"):
-        for button in page.get_by_role("button", name=name, exact=True).all():
-            button.click()
-
-
 def run_first_steps(page: Page, url: str, person: Visitor) -> None:
     """Open the tutorial in JupyterLab and run all its cells."""
     upload(person, "first_steps.ipynb", FIRST_STEPS.read_text())
@@ -109,7 +102,8 @@ def test_from_login_to_the_hours_charged(
     assert not overflows(page)
     choose_and_start(page, platform.url, size.capitalize())
     wait_for_lab(page)
-    close_dialogs(page)
+    if width == WIDE:
+        page.locator(".jp-Launcher").first.wait_for()
     screenshot(page, "jupyterlab")
     with Visitor(platform.url, name, platform.admin_password()) as person:
         person.login()
@@ -117,6 +111,10 @@ def test_from_login_to_the_hours_charged(
             run_first_steps(page, platform.url, person)
             assert page.locator(".jp-OutputArea-output pre:has-text('Traceback')").count() == 0
             screenshot(page, "first-steps")
+            assert page.locator(".Toastify__toast").count() == 0, "nobody is asked about news"
+            page.get_by_role("menuitem", name="File", exact=True).click()
+            expect(page.get_by_role("menuitem", name="Usage and Groups")).to_be_visible()
+            page.keyboard.press("Escape")
             assert page.get_by_text(f"Administrator ({name})").count() > 0
         [running] = [s for s in platform.sessions() if s["state"] == "running"]
         assert (running["username"], running["group"], running["size"]) == (name, "trial", size)
