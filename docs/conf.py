@@ -15,7 +15,7 @@ extensions = [
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "_generated/README.md"]
+exclude_patterns = ["_build", "_generated"]  # included where it belongs
 html_theme = "furo"
 html_title = "dachub"
 html_static_path = ["_static"]

@@ -92,7 +92,7 @@ def test_groups(dachub: Command) -> None:
 
 def test_allocations(dachub: Command) -> None:
     dachub("group", "add", "ztf")
-    period = ("--from", "2027-01-01", "--until", "2028-01-01")
+    period = ("--since", "2027-01-01", "--until", "2028-01-01")
     added = dachub(
         "allocation", "add", "ztf", "100.5", *period, "--reason", "call 7", "--json"
     ).json()
@@ -110,7 +110,7 @@ def test_allocations(dachub: Command) -> None:
     assert dachub("allocation", "show", "999").code == 1
     assert dachub("allocation", "add", "ztf", "many", *period, "--reason", "x").code == 1
     assert dachub("allocation", "add", "none", "1", *period, "--reason", "x").code == 1
-    assert dachub("allocation", "add", "ztf", "1", "--from", "soon", "--until", "2028-01-01",
+    assert dachub("allocation", "add", "ztf", "1", "--since", "soon", "--until", "2028-01-01",
                   "--reason", "x").code == 2  # fmt: skip
 
 

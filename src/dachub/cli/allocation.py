@@ -46,7 +46,7 @@ DETAILS: Columns[AllocationRecord] = {
 def add(
     group: Annotated[str, typer.Argument(help="The group.")],
     amount: Annotated[str, typer.Argument(help="Core-hours, GPU-hours or bytes.")],
-    starts: Annotated[str, typer.Option("--from", metavar="TIME", help="Begin (UTC), inclusive.")],
+    starts: Annotated[str, typer.Option("--since", metavar="TIME", help="Begin (UTC), inclusive.")],
     ends: Annotated[str, typer.Option("--until", metavar="TIME", help="End (UTC), exclusive.")],
     reason: Reason,
     resource: Annotated[
