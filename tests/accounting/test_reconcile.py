@@ -64,6 +64,18 @@ async def test_a_server_that_is_gone_is_lost_when_it_was_last_seen(
     assert await services.ledger().check_usage_days() == []
 
 
+async def test_a_database_that_keeps_us_waiting_makes_no_server_live_longer(
+    services: Accounting, describe: Describe, clock: HeldClock
+) -> None:
+    session = describe()
+    await services.ledger().apply(life(session, clock.now()))
+    clock.advance(timedelta(hours=1))
+    listed_at = clock.now()
+    clock.advance(timedelta(minutes=2))  # while PostgreSQL recovers from a crash
+    await services.reconciler().run([server(session)], listed_at)
+    assert (await record(services, session)).last_seen_at == listed_at
+
+
 async def test_a_session_declared_lost_goes_on_when_its_server_is_seen_again(
     services: Accounting, describe: Describe, clock: HeldClock
 ) -> None:

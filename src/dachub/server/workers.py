@@ -32,9 +32,10 @@ DATABASE_EVERY_SECONDS = 1
 
 async def reconcile(process: Process) -> str:
     """Compare the ledger with the servers the hub knows; give notice to those who left a group."""
+    listed_at = process.clock.now()
     active = await process.hub.active_servers()
     async with process.factory() as services:
-        outcome = await services.reconciler().run(active)
+        outcome = await services.reconciler().run(active, listed_at)
     leavers = await notice_leavers(process)
     await stop_servers_of_disabled(process, {server.username for server in active})
     return f"{outcome.summary()}; {leavers}"

@@ -45,7 +45,9 @@ class Reconciler:
         self._clock = clock
         self._between_runs = timedelta(seconds=settings.reconcile_seconds / 2)
 
-    async def run(self, active: Sequence[ActiveServer]) -> ReconcileOutcome:
+    async def run(
+        self, active: Sequence[ActiveServer], listed_at: datetime | None = None
+    ) -> ReconcileOutcome:
         """Compare; only one process does at a time, the others skip.
 
         A session is closed as lost, at the moment it was last seen, only if its server was missing
@@ -56,11 +58,14 @@ class Reconciler:
         ----------
         active
             All active servers of the hub; never call this with an incomplete answer.
+        listed_at
+            When the hub was asked; now where not given. A database that keeps us waiting must not
+            make a server look alive for longer than the hub said.
         """
         if not await self._store.try_lock_reconciliation():
             return ReconcileOutcome(skipped=True)
         await self._store.lock()
-        now = self._clock.now()
+        now = listed_at or self._clock.now()
         previous = await self._workers.last(WORKER)
         servers = {server.session_id: server for server in active if server.session_id is not None}
         entries = {
