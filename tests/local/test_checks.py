@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dachub.config import ListenSettings, Settings, TLSSettings
+from dachub.hub.cgroups import ControlGroups
 from dachub.local import checks, doctor
 from dachub.local.findings import Finding, StartRefused, refuse_on_errors
 from dachub.local.layout import SECRETS, Layout
@@ -204,6 +205,15 @@ def test_clock_that_went_back(open_directory: Path, monkeypatch: pytest.MonkeyPa
     later = layout.config.stat().st_mtime + 3600
     os.utime(layout.config, (later, later))
     assert doctor.check_clock(layout).code == "clock-wrong"
+
+
+def test_limits_that_are_enforced_and_not(tmp_path: Path) -> None:
+    both = ControlGroups({"cpu": tmp_path, "memory": tmp_path})
+    assert doctor.check_limits(both).severity == "ok"
+    found = doctor.check_limits(ControlGroups({"memory": tmp_path}))
+    assert (found.code, found.severity) == ("limits-not-enforced", "warning")
+    assert "Cores are accounted, not enforced" in found.what
+    assert "Memory is enforced" in found.what
 
 
 def test_every_finding_is_in_the_troubleshooting_page() -> None:

@@ -52,7 +52,7 @@ async def options_form(spawner: Any) -> str:
         chosen_group=_preset(last.group, [group.name for group in groups]),
         chosen_size=_preset(last.size, [size.name for size in sizes]),
         chosen_environment=_preset(last.environment, [one.name for one in environments]),
-        notices=offer.notices,
+        notices=[*offer.notices, *_about_last(spawner.user.name)],
         available=available,
         site=live.settings.site,
         username=spawner.user.name,
@@ -66,6 +66,11 @@ def options_from_form(form: dict[str, list[str]]) -> dict[str, str]:
         for name, values in form.items()
         if name in OPTIONS and values and values[0].strip()
     }
+
+
+def _about_last(username: str) -> list[str]:
+    reason = runtime.current().last_ends.get(username)
+    return [f"About your last server: {reason}"] if reason else []
 
 
 async def _offer(username: str) -> tuple[StartOptions, bool]:

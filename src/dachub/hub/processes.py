@@ -15,6 +15,7 @@ from uuid import UUID
 
 from jupyterhub.spawner import LocalProcessSpawner
 
+from dachub.hub import cgroups
 from dachub.hub.outbox import now
 
 PROC = Path("/proc")
@@ -34,7 +35,8 @@ def process_identity(pid: int) -> str | None:
 
 
 def session_processes(session_id: UUID) -> Iterator[int]:
-    """Pids of all processes that were started for a session."""
+    """Pids of all processes that were started for a session, some perhaps twice."""
+    yield from cgroups.find().processes(session_id)
     wanted = f"{SESSION_VARIABLE}={session_id}".encode()
     for entry in PROC.iterdir():
         if entry.name.isdigit():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
+from dachub.hub import cgroups
 from dachub.hub.delivery import Delivery
 from dachub.hub.outbox import OpenSession, Outbox, now
 from dachub.hub.people import Passwords, People
@@ -48,6 +49,8 @@ class Runtime:
     passwords: Passwords
     provider: Provider | None
     start_gate: asyncio.Semaphore
+    last_ends: dict[str, str] = field(default_factory=dict)
+    """By username: why the last server ended, or nothing where its owner need not be told."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
@@ -102,6 +105,7 @@ class Runtime:
         for entry in left:
             if entry.session.session_id not in held:
                 await self._end_orphan(entry)
+        await asyncio.to_thread(cgroups.find().remove_empty)
 
     async def _end_orphan(self, entry: OpenSession) -> None:
         session = entry.session

@@ -14,7 +14,8 @@ from jupyterhub.utils import random_port
 
 from dachub.hub import runtime
 from dachub.hub.accounts import ensure_account, ensure_home
-from dachub.hub.processes import ProcessSpawner, end_session_processes
+from dachub.hub.limits import LimitedSpawner
+from dachub.hub.processes import end_session_processes
 from dachub.hub.sessions import SessionMixin
 from dachub.hub.settings import LocalSpawnSettings
 from dachub.model.site import ResolvedChoice
@@ -24,15 +25,16 @@ REASON_BYTES = 2000
 REASON_LINES = 6
 
 
-class LocalSpawner(SessionMixin, ProcessSpawner):
+class LocalSpawner(SessionMixin, LimitedSpawner):
     """Starts servers as processes of this machine.
 
     As root every person has a Unix account; else all servers share the hub's account and their
-    owners are not protected from each other. What of a size is not enforced,
-    :func:`enforcement` says.
+    owners are not protected from each other. What of a size is enforced,
+    :meth:`~dachub.hub.cgroups.ControlGroups.enforcement` says.
     """
 
     _log_start = 0
+    _interpreter = sys.executable
 
     async def prepare(self, choice: ResolvedChoice) -> None:
         """Account, home, log and command of the server."""
@@ -42,8 +44,8 @@ class LocalSpawner(SessionMixin, ProcessSpawner):
         if local.unix_accounts:
             account = await asyncio.to_thread(ensure_account, self.user.name, home)
         await asyncio.to_thread(ensure_home, home, account)
-        interpreter = choice.environment.interpreter or sys.executable
-        self.cmd = [interpreter, *local.command]
+        self._interpreter = choice.environment.interpreter or sys.executable
+        self.cmd = [self._interpreter, *local.command]
         self.ip = "127.0.0.1"
         self.port = random_port()
         self.notebook_dir = str(home)
@@ -73,7 +75,7 @@ class LocalSpawner(SessionMixin, ProcessSpawner):
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Home, name and path of the person; nothing of the hub's own environment comes along."""
-        interpreter = Path(self.cmd[0])
+        interpreter = Path(self._interpreter)
         env |= {
             "USER": self.user.name,
             "LOGNAME": self.user.name,
@@ -85,9 +87,9 @@ class LocalSpawner(SessionMixin, ProcessSpawner):
         return env
 
     async def failure_reason(self) -> str:
-        """The end of the server's log since this start."""
-        tail = await asyncio.to_thread(self._log_tail)
-        return f"The last it said: {tail} — " if tail else ""
+        """Whether memory ran out, and the end of the server's log since this start."""
+        memory, tail = await asyncio.to_thread(lambda: (self.memory_reason(), self._log_tail()))
+        return memory + (f"The last it said: {tail} — " if tail else "")
 
     async def clean_up(self) -> None:
         """End what the server left running: nothing works on without being charged."""
@@ -95,6 +97,11 @@ class LocalSpawner(SessionMixin, ProcessSpawner):
             left = await asyncio.to_thread(end_session_processes, self.session.session_id)
             if left:
                 self.log.info("%s left %d processes running; ended", self._log_name, left)
+            reason = await asyncio.to_thread(self.memory_reason)
+            if reason:
+                self.log.warning("%s ran out of memory. %s", self._log_name, reason)
+            runtime.current().last_ends[self.user.name] = reason
+            await asyncio.to_thread(self.remove_groups)
 
     _log_file: IO[bytes] | None = None
 
@@ -127,12 +134,3 @@ class LocalSpawner(SessionMixin, ProcessSpawner):
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return " / ".join(lines[-REASON_LINES:])[-500:]
-
-
-def enforcement() -> list[str]:
-    """What of a size this machine does not enforce, for the banner and the documentation."""
-    return [
-        "Cores are accounted, not enforced: numerical libraries are told to use no more threads "
-        "than the size has cores, but a program may start more.",
-        "Memory is accounted and shown, not enforced: a server may use more than its size.",
-    ]

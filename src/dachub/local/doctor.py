@@ -13,6 +13,7 @@ import httpx
 
 from dachub import config, migrations
 from dachub.config import Settings, openid_client_secret
+from dachub.hub import cgroups
 from dachub.hub.settings import OpenIDSettings
 from dachub.local import checks
 from dachub.local.findings import Finding
@@ -147,6 +148,18 @@ def private_paths(layout: Layout) -> Iterator[tuple[Path, int]]:
             yield file, 0o600
 
 
+def check_limits(groups: cgroups.ControlGroups) -> Finding:
+    """What of servers' sizes the system enforces."""
+    enforced = set(groups.parents) == set(cgroups.CONTROLLERS)
+    return Finding(
+        code="limits" if enforced else "limits-not-enforced",
+        severity="ok" if enforced else "warning",
+        what=" ".join(groups.enforcement()),
+        why="" if enforced else "There are no control groups that the hub may use for it.",
+        advice="" if enforced else "Run it as root, with the systemd units in deploy/systemd.",
+    )
+
+
 def check_provider(openid: OpenIDSettings) -> Finding:
     """Whether the identity provider tells where its endpoints are."""
     url = f"{openid.issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -208,6 +221,8 @@ def _check_running(layout: Layout, settings: Settings) -> Iterator[Finding]:
             what=f"The part '{part.name}' is {part.state.lower()}.",
             advice="" if running else f"The reason is at the end of {layout.logs / part.name}.log",
         )
+    hub_pids = [part.pid for part in status.parts if part.name == "hub"]
+    yield check_limits(cgroups.find(hub_pids[0] if hub_pids else None))
     yield from _check_ledger(status, url)
 
 

@@ -17,6 +17,7 @@ import httpx
 
 from dachub import config, migrations
 from dachub.config import Settings, external_database_url
+from dachub.hub import cgroups
 from dachub.local import checks, firstrun
 from dachub.local.findings import StartRefused, refuse_on_errors
 from dachub.local.layout import Layout, write_private
@@ -273,6 +274,8 @@ class Platform:
                 "  All people's servers run under this one account: people are NOT protected from",
                 "  each other and can read the platform's data. Beyond a trial, run it as root.",
             ]
+        if set(cgroups.find().parents) != set(cgroups.CONTROLLERS):
+            lines += ["  Sizes are not fully enforced on this machine: see `dachub doctor`."]
         if settings.listen.is_loopback and not settings.listen.behind_proxy:
             lines += ["  Only programs on this machine can connect."]
         lines += [f"  Data: {self._layout.data}   Stop: Ctrl-C", ""]
