@@ -56,6 +56,8 @@ class FakeService:
     notices: list[str] = field(default_factory=list)
     disabled: set[str] = field(default_factory=set)
     refuse_events: set[str] = field(default_factory=set)
+    fail_on: dict[str, int] = field(default_factory=dict)
+    """Texts in a request's address or body that are answered with this status."""
     down: bool = False
     hang: bool = False
     request_ids: list[str] = field(default_factory=list)
@@ -127,6 +129,10 @@ def application(fake: FakeService) -> FastAPI:
         if request.headers.get("Authorization") != f"Bearer {fake.token}":
             return _problem(401, "unauthenticated", "wrong token")
         fake.request_ids.append(request.headers.get("X-Request-ID", ""))
+        sent = request.url.path + (await request.body()).decode()
+        for text, status in fake.fail_on.items():
+            if text in sent:
+                return Response(status_code=status)
         return await call_next(request)
 
     @app.post(f"{API}/events")

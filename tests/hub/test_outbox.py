@@ -23,7 +23,7 @@ from tests.harness.fake_service import FakeService
 from tests.hub.running import PYTHONPATH, TOKEN
 
 from dachub.hub.delivery import Delivery
-from dachub.hub.outbox import Outbox, now, read_status
+from dachub.hub.outbox import Letter, Outbox, now
 from dachub.hub.service import Service, ServiceDown
 from dachub.model.people import HubPerson, LoginRecord, RefusalRecord
 from dachub.model.sessions import EndReason, SessionDescription, SessionEvent
@@ -56,8 +56,29 @@ async def delivery(outbox: Outbox, service: FakeService) -> AsyncIterator[Delive
     await client.close()
 
 
+async def deliver_all(delivery: Delivery) -> None:
+    """All that is not resting after a failure."""
+    for route in delivery.routes:
+        while await route.deliver():
+            pass
+
+
+async def depth(outbox: Outbox, wanted: int) -> None:
+    """Wait until so many letters are left."""
+    async with asyncio.timeout(20):
+        while (await outbox.status()).depth != wanted:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.02)
+
+
+async def told(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Wait until the log says something."""
+    async with asyncio.timeout(20):
+        while text not in caplog.text:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.02)
+
+
 async def events_in(outbox: Outbox) -> list[SessionEvent]:
-    letters = await outbox.next_letters(1000)
+    letters = await outbox.next_letters("event", 1000)
     return [SessionEvent.model_validate_json(letter.body) for letter in letters]
 
 
@@ -135,17 +156,86 @@ async def test_delivery_waits_for_the_service_and_keeps_the_order(
         await outbox.requested(session)
     await outbox.post_login(LoginRecord(issuer="local", subject="ada", username="ada", at=now()))
     await outbox.requested(describe("bob"))
-    with pytest.raises(ServiceDown):
-        await delivery.deliver()
+    for route in delivery.routes[:2]:
+        with pytest.raises(ServiceDown):
+            await route.deliver()
     assert (await outbox.status()).depth == 7
     service.down = False
-    while await delivery.deliver():
-        pass
+    await deliver_all(delivery)
     told = [event.session.session_id for event in service.events.values()]
     assert told[:5] == [session.session_id for session in sessions]
     assert [record.subject for record in service.logins] == ["ada"]
     assert (await outbox.status()).depth == 0
     assert (await outbox.person("ada")).username == "ada"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_an_event_the_service_fails_on_holds_up_nobody_and_is_not_lost(
+    outbox: Outbox,
+    delivery: Delivery,
+    service: FakeService,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+) -> None:
+    monkeypatch.setattr("dachub.hub.delivery.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("dachub.hub.delivery.LONGEST_PAUSE_SECONDS", 0.05)
+    sessions = [describe() for _ in range(300)]
+    bad = sessions[77]
+    service.fail_on[str(bad.session_id)] = status
+    for session in sessions:
+        await outbox.requested(session)
+    task = asyncio.create_task(delivery.run())
+    await depth(outbox, 1)
+    (left,) = await outbox.next_letters("event")
+    assert str(bad.session_id) in left.body
+    # Those that come later pass it too, also in company.
+    for _ in range(20):
+        await outbox.requested(describe())
+    await depth(outbox, 1)
+    await told(caplog, "has failed 4 times on one entry")
+    service.fail_on.clear()
+    await depth(outbox, 0)
+    assert len(service.events) == 320
+    assert (await outbox.status()).refused == 0
+    task.cancel()
+
+
+async def test_an_endpoint_that_fails_holds_up_no_other(
+    outbox: Outbox, delivery: Delivery, service: FakeService
+) -> None:
+    service.fail_on["/hub/logins"] = 500
+    await outbox.post_login(LoginRecord(issuer="local", subject="ada", username="ada", at=now()))
+    await outbox.post_refusal(RefusalRecord(code="x", at=now()))
+    await outbox.requested(describe())
+    task = asyncio.create_task(delivery.run())
+    await depth(outbox, 1)
+    assert (len(service.events), len(service.refusals), len(service.logins)) == (1, 1, 0)
+    service.fail_on.clear()
+    await depth(outbox, 0)
+    assert len(service.logins) == 1
+    task.cancel()
+
+
+async def test_what_comes_between_two_looks_waits_for_no_timeout(
+    outbox: Outbox, delivery: Delivery, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dachub.hub.delivery.IDLE_SECONDS", 1000)
+    looks = outbox.next_letters
+    late = [describe()]
+
+    async def look(*arguments: object) -> list[Letter]:
+        found = await looks(*arguments)  # type: ignore[arg-type]
+        if not found and late:
+            await outbox.requested(late.pop())
+        return found
+
+    monkeypatch.setattr(outbox, "next_letters", look)
+    task = asyncio.create_task(delivery.run())
+    async with asyncio.timeout(10):
+        while not service.events:  # noqa: ASYNC110 - what is tested has no event
+            await asyncio.sleep(0.02)
+    task.cancel()
 
 
 async def test_a_refused_event_steps_aside(
@@ -155,12 +245,10 @@ async def test_a_refused_event_steps_aside(
     service.refuse_events.add(str(bad.session_id))
     await outbox.requested(bad)
     await outbox.requested(good)
-    while await delivery.deliver():
-        pass
+    await deliver_all(delivery)
     assert [event.session for event in service.events.values()] == [good]
     status = await outbox.status()
     assert (status.depth, status.refused) == (0, 1)
-    assert read_status(outbox.path).refused == 1
 
 
 async def test_rubbish_in_the_outbox_blocks_nobody(
@@ -173,8 +261,7 @@ async def test_rubbish_in_the_outbox_blocks_nobody(
     connection.close()
     await outbox.post_refusal(RefusalRecord(code="x", at=now()))
     await outbox.requested(describe())
-    while await delivery.deliver():
-        pass
+    await deliver_all(delivery)
     assert len(service.events) == len(service.refusals) == 1
     assert (await outbox.status()).refused == 1
 
@@ -205,7 +292,7 @@ async def test_a_refresh_supersedes_older_ones_but_no_login(outbox: Outbox) -> N
     await outbox.post_login(record)
     for _ in range(10):
         await outbox.post_login(record.model_copy(update={"refresh": True}))
-    letters = await outbox.next_letters()
+    letters = await outbox.next_letters("login")
     assert [json.loads(letter.body)["refresh"] for letter in letters] == [False, True]
 
 
@@ -223,16 +310,20 @@ async def test_a_disk_that_refuses_writes_loses_nothing(
     box = Outbox(tmp_path / "outbox.sqlite")
     await box.save_person(HubPerson(username="ada"))
     # SQLite's own "database or disk is full".
-    await box._call(lambda: box._connection().execute("PRAGMA max_page_count = 1"))
-    pages = (await box._query("PRAGMA page_count"))[0][0]
-    await box._call(lambda: box._connection().execute(f"PRAGMA max_page_count = {pages}"))
+    await box.storage._call(lambda: box.storage._connection().execute("PRAGMA max_page_count = 1"))
+    pages = (await box.storage.query("PRAGMA page_count"))[0][0]
+    await box.storage._call(
+        lambda: box.storage._connection().execute(f"PRAGMA max_page_count = {pages}")
+    )
     sessions = [describe() for _ in range(60)]
     for session in sessions:
         await box.requested(session)
     held = (await box.status()).held_in_memory
     assert held > 0
     assert "Free some disk space" in caplog.text
-    await box._call(lambda: box._connection().execute("PRAGMA max_page_count = 100000"))
+    await box.storage._call(
+        lambda: box.storage._connection().execute("PRAGMA max_page_count = 100000")
+    )
     assert await box.flush()
     told = await events_in(box)
     assert [event.session for event in told] == sessions

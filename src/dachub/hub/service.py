@@ -23,9 +23,24 @@ LOCAL_ACCOUNTS = TypeAdapter(list[LocalAccount])
 
 
 class ServiceDown(Unavailable):
-    """The service does not answer, or answers nonsense: try again later."""
+    """The service does not answer, or answers nonsense: try again later.
+
+    Attributes
+    ----------
+    connected
+        Whether it took the request, so that another request may fare better.
+    answered_status
+        Status of its answer, if there was one.
+    """
 
     code = "service-down"
+
+    def __init__(
+        self, message: str, *, connected: bool = True, answered_status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.connected = connected
+        self.answered_status = answered_status
 
 
 class ServiceRefused(DachubError):
@@ -136,10 +151,14 @@ class Service:
                 )
         except (httpx.HTTPError, OSError, TimeoutError) as error:
             raise ServiceDown(
-                f"The dachub service does not answer ({type(error).__name__})."
+                f"The dachub service does not answer ({type(error).__name__}).",
+                connected=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout),
             ) from error
         if answer.status_code >= 500:
-            raise ServiceDown(f"The dachub service answered {answer.status_code}.")
+            raise ServiceDown(
+                f"The dachub service answered {answer.status_code}.",
+                answered_status=answer.status_code,
+            )
         if answer.status_code >= 400:
             raise _refusal(answer)
         return answer
