@@ -2,14 +2,18 @@
 
 As it comes it keeps the server's choice of a WebSocket subprotocol to itself, passes binary
 messages on as text and ends connections at messages over 10 MiB: kernels would speak an old
-protocol only, and widgets and large plots would break.
+protocol only, and widgets and large plots would break. Nor does it speak TLS.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
+import ssl
+from typing import Any
 
 from configurable_http_proxy import cli, configproxy, handlers  # type: ignore[import-untyped]
+from tornado.httpserver import HTTPServer
 from tornado.websocket import websocket_connect
 
 MESSAGE_BYTES_MAX = 512 * 1024**2
@@ -42,7 +46,21 @@ def main() -> None:
     handlers.websocket_connect = functools.partial(
         websocket_connect, max_message_size=MESSAGE_BYTES_MAX
     )
-    cli.main()
+    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    ours.add_argument("--ssl-key")
+    ours.add_argument("--ssl-cert")
+    given, rest = ours.parse_known_args()
+    if given.ssl_cert:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(given.ssl_cert, given.ssl_key)
+        # It makes two servers: first that for people, then that of its API on loopback.
+        contexts = iter([context, None])
+
+        def server(application: Any) -> HTTPServer:
+            return HTTPServer(application, ssl_options=next(contexts))
+
+        cli.HTTPServer = server
+    cli.main(args=rest)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,133 @@
+"""What goes through the proxy comes out as it went in, with and without TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.hub.running import PYTHONPATH, free_port
+from tornado.httpclient import HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
+
+MIB = 1024**2
+KERNEL_PROTOCOL = "v1.kernel.websocket.jupyter.org"
+
+
+class Echo(WebSocketHandler):
+    """Sends back what comes, of the kind it came in."""
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return KERNEL_PROTOCOL if KERNEL_PROTOCOL in subprotocols else None
+
+    def on_message(self, message: str | bytes) -> None:
+        self.write_message(message, binary=isinstance(message, bytes))
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[str]:
+    """Address of a server behind the proxy."""
+    server = HTTPServer(Application([("/.*", Echo)], websocket_max_message_size=64 * MIB))
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for localhost, ``key.pem`` beside it."""
+    directory = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    return directory / "cert.pem"
+
+
+@pytest.fixture(params=["http", "https"])
+async def proxy(
+    request: pytest.FixtureRequest, echo: str, certificate: Path
+) -> AsyncIterator[tuple[str, ssl.SSLContext | None]]:
+    """Address of a proxy with ``echo`` behind it, and whom its clients trust."""
+    port, api_port = free_port(), free_port()
+    secure = request.param == "https"
+    key = certificate.with_name("key.pem")
+    tls = ["--ssl-key", str(key), "--ssl-cert", str(certificate)] if secure else []
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "dachub.hub.proxy",
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--api-ip",
+            "127.0.0.1",
+            "--api-port",
+            str(api_port),
+            "--default-target",
+            echo,
+            *tls,
+        ],
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "CONFIGPROXY_AUTH_TOKEN": "token-of-the-test"},
+    )
+    api = f"http://127.0.0.1:{api_port}/api/routes"
+    headers = {"Authorization": "token token-of-the-test"}
+    try:
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    assert (await client.get(api, headers=headers)).status_code == 200
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None
+                    await asyncio.sleep(0.1)
+        context = ssl.create_default_context(cafile=str(certificate)) if secure else None
+        yield f"{request.param}://localhost:{port}", context
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def connect(
+    proxy: tuple[str, ssl.SSLContext | None], *subprotocols: str
+) -> WebSocketClientConnection:
+    url, context = proxy
+    request = HTTPRequest(url.replace("http", "ws", 1) + "/x", ssl_options=context)
+    return await websocket_connect(
+        request, subprotocols=list(subprotocols), max_message_size=64 * MIB
+    )
+
+
+async def test_the_server_chooses_the_subprotocol(
+    proxy: tuple[str, ssl.SSLContext | None],
+) -> None:
+    connection = await connect(proxy, "another", KERNEL_PROTOCOL)
+    assert connection.selected_subprotocol == KERNEL_PROTOCOL
+    connection.close()
+    plain = await connect(proxy)
+    assert plain.selected_subprotocol is None
+    plain.close()
+
+
+async def test_messages_pass_as_they_are(proxy: tuple[str, ssl.SSLContext | None]) -> None:
+    connection = await connect(proxy, KERNEL_PROTOCOL)
+    large = os.urandom(12 * MIB)
+    for message in ("a text: ünï", b"bytes \xff\x00", "", b"", large, "x" * (12 * MIB)):
+        await connection.write_message(message, binary=isinstance(message, bytes))
+        async with asyncio.timeout(30):
+            back = await connection.read_message()
+        assert type(back) is type(message)
+        assert back == message
+    connection.close()
