@@ -63,7 +63,7 @@ async def proxy(
     secure = request.param == "https"
     key = certificate.with_name("key.pem")
     tls = ["--ssl-key", str(key), "--ssl-cert", str(certificate)] if secure else []
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
         [
             sys.executable,
             "-m",
