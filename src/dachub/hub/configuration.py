@@ -90,6 +90,8 @@ def _logs(c: Any, settings: HubSettings) -> None:
     ours = logging.getLogger("dachub")
     if settings.log_file is not None:
         handler = EcsFile(settings.log_file)
+        # The hub's logger lets everything through to its handlers; most of it says nothing.
+        handler.setLevel(logging.INFO)
         c.JupyterHub.extra_log_handlers = [handler]
         ours.addHandler(handler)
     terminal = logging.StreamHandler()
