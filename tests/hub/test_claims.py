@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +73,26 @@ def test_a_subgroup_is_not_the_group_above() -> None:
 )
 def test_the_claim_that_drifted_is_found(claim: str) -> None:
     assert groups(["urn:mace:egi.eu:group:A#x"], claim=claim) == {"A": Role.MEMBER}
+
+
+@pytest.mark.parametrize(
+    "like", ["admins{}", "{}admins", "admins{}:role=pi", "registry:{}admins", "a{}{}b"]
+)
+@pytest.mark.parametrize(
+    "hidden", [" ", "  ", "\n", "\r\n", "\0", "\u200b", "\u00a0", "\u202e", "\ufeff", "\ue000"]
+)
+def test_a_name_with_something_hidden_in_it_passes_for_no_other_group(
+    like: str, hidden: str
+) -> None:
+    for written in (hidden, quote(hidden)):
+        value = f"urn:mace:egi.eu:group:{like.replace('{}', written)}"
+        assert groups([value]) == {}
+        assert groups([like.replace("{}", written)], "generic", "groups") == {}
+
+
+def test_names_too_long_to_be_kept_apart_are_no_groups() -> None:
+    assert groups(["x" * 500], "generic", "groups") == {"x" * 500: Role.MEMBER}
+    assert groups(["x" * 500 + "1", "x" * 500 + "2"], "generic", "groups") == {}
 
 
 @pytest.mark.parametrize("preset", ["iris-iam", "keycloak", "generic"])

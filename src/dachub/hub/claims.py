@@ -250,7 +250,10 @@ def _memberships(
     pattern = re.compile(reading.groups_pattern)
     roles: dict[str, Role] = {}
     for value in _values(raw.get(claim)) if claim else []:
-        if len(value) > VALUE_MAX or (match := pattern.match(value)) is None:
+        # A line break would pass for the end, what nobody sees for another group's name.
+        if len(value) > VALUE_MAX or not value.isprintable():
+            continue
+        if (match := pattern.match(value)) is None:
             continue
         parts = match.groupdict()
         group = _group_name(parts.get("group"))
@@ -264,10 +267,16 @@ def _memberships(
 
 
 def _group_name(encoded: str | None) -> str | None:
-    """Decoded part by part: an encoded ``:`` belongs to a name and cannot pass for a subgroup."""
+    """Decoded part by part: an encoded ``:`` belongs to a name and cannot pass for a subgroup.
+
+    A name that would have to be tidied up is none: tidied, it could be that of another group, whose
+    members get in or administer.
+    """
     parts = (encoded or "").replace("/", ":").strip(":").split(":")
-    name = ":".join(_text(unquote(part, errors="replace")).replace(":", "%3A") for part in parts)
-    return name[:TEXT_MAX] if name and "\N{REPLACEMENT CHARACTER}" not in name else None
+    decoded = [unquote(part, errors="replace") for part in parts]
+    name = ":".join(part.replace(":", "%3A") for part in decoded)
+    plain = all(part == _text(part) for part in decoded) and len(name) <= TEXT_MAX
+    return name if name and plain and "\N{REPLACEMENT CHARACTER}" not in name else None
 
 
 def _role(encoded: str | None, settings: OpenIDSettings) -> Role:
