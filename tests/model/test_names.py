@@ -12,6 +12,7 @@ from dachub.model.names import (
     GROUP_SLUG_PATTERN,
     USERNAME_PATTERN,
     group_slug,
+    is_reserved_username,
     is_username,
     unique_username,
     username_candidate,
@@ -54,6 +55,14 @@ def test_two_subjects_with_one_preferred_name_get_different_unique_names() -> No
 @pytest.mark.parametrize("name", ["root\n", "a" * 33, "1st", "a-", "A", "a_b", "a b", ""])
 def test_what_is_no_username(name: str) -> None:
     assert not is_username(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["root", "dachub-postgres", "dachub-users", "docker", "lxd", "disk"]
+)
+def test_accounts_of_the_platform_and_groups_with_power_are_nobodys_to_claim(name: str) -> None:
+    assert is_username(name)
+    assert is_reserved_username(name)
 
 
 @given(st.text(min_size=1, max_size=300))

@@ -22,17 +22,19 @@ GROUP_SLUG_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,18}[a-z0-9])?$"
 Username = Annotated[str, StringConstraints(pattern=USERNAME_PATTERN, max_length=USERNAME_MAX)]
 GroupSlug = Annotated[str, StringConstraints(pattern=GROUP_SLUG_PATTERN, max_length=GROUP_SLUG_MAX)]
 
-# Accounts of systems and of the platform's own programs: nobody may become one by a claim.
+# Accounts of systems and of the platform's own programs, and groups of theirs that give power,
+# installed already or later: nobody may become one by a claim.
 RESERVED_USERNAMES = frozenset(
     """
-    adm avahi backup bin daemon dachub dbus docker ftp games gdm gnats hub irc jupyterhub kmem ldap
-    libvirt list lp mail man messagebus munge mysql news nginx nobody nogroup ntp operator polkitd
-    postfix postgres proxy public pulse redis root rpc rsyslog rtkit service shadow shutdown slurm
-    smmsp sshd staff sudo sync sys syslog tape tcpdump tss tty users utmp uucp uuidd video wheel
-    www-data
+    adm avahi backup bin ceph crontab daemon dachub dbus disk docker ftp games gdm gnats hub incus
+    incus-admin input irc jupyterhub kmem kvm ldap libvirt list lp lpadmin lxd mail man messagebus
+    microk8s munge mysql netdev news nginx nobody nogroup ntp operator plugdev podman polkitd
+    postfix postgres proxy public pulse redis render root rpc rsyslog rtkit sasl service shadow
+    shutdown slurm smmsp ssh sshd ssl-cert staff sudo sudoers sync sys syslog tape tcpdump tss tty
+    users utmp uucp uuidd vboxusers video voice wheel wireshark www-data
     """.split()  # noqa: SIM905  a list of fifty lines would hide what it says
 )
-_RESERVED_PREFIXES = ("pg-", "systemd-")
+_RESERVED_PREFIXES = ("dachub-", "libvirt-", "pg-", "systemd-")
 
 _USERNAME = re.compile(USERNAME_PATTERN.rstrip("$") + r"\Z")
 
