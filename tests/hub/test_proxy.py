@@ -16,8 +16,10 @@ from tests.hub.running import PYTHONPATH, free_port
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
+
+from dachub.hub.proxy import client_address
 
 MIB = 1024**2
 KERNEL_PROTOCOL = "v1.kernel.websocket.jupyter.org"
@@ -33,10 +35,18 @@ class Echo(WebSocketHandler):
         self.write_message(message, binary=isinstance(message, bytes))
 
 
+class Seen(RequestHandler):
+    """Answers from where a request comes, as the hub sees it."""
+
+    def get(self) -> None:
+        self.write(self.request.remote_ip or "")
+
+
 @pytest.fixture
 async def echo() -> AsyncIterator[str]:
     """Address of a server behind the proxy."""
-    server = HTTPServer(Application([("/.*", Echo)], websocket_max_message_size=64 * MIB))
+    handlers = [("/seen", Seen), ("/.*", Echo)]
+    server = HTTPServer(Application(handlers, websocket_max_message_size=64 * MIB), xheaders=True)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -131,3 +141,21 @@ async def test_messages_pass_as_they_are(proxy: tuple[str, ssl.SSLContext | None
         assert type(back) is type(message)
         assert back == message
     connection.close()
+
+
+async def test_nobody_says_themselves_where_they_come_from(
+    proxy: tuple[str, ssl.SSLContext | None],
+) -> None:
+    url, context = proxy
+    async with httpx.AsyncClient(verify=context or False, trust_env=False) as client:
+        for spoof in ({}, {"X-Real-Ip": "203.0.113.9"}, {"X-Forwarded-For": "203.0.113.9"}):
+            answer = await client.get(f"{url}/seen", headers=spoof)
+            assert answer.text in {"127.0.0.1", "::1"}
+
+
+def test_the_proxy_in_front_says_who_calls() -> None:
+    spoofed = "203.0.113.9, 198.51.100.7"
+    assert client_address("192.0.2.1", spoofed, behind_proxy=True) == "198.51.100.7"
+    assert client_address("192.0.2.1", spoofed, behind_proxy=False) == "192.0.2.1"
+    for nonsense in ("", ",", "x", "203.0.113.9, unknown"):
+        assert client_address("192.0.2.1", nonsense, behind_proxy=True) == "192.0.2.1"

@@ -76,6 +76,7 @@ def _proxy(c: Any, settings: HubSettings) -> None:
         sys.executable,
         "-m",
         "dachub.hub.proxy",
+        *(["--behind-proxy"] if settings.behind_proxy else []),
     ]
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.proxy_api_port}"
     c.ConfigurableHTTPProxy.pid_file = str(settings.state_directory / "jupyterhub-proxy.pid")

@@ -2,7 +2,8 @@
 
 As it comes it keeps the server's choice of a WebSocket subprotocol to itself, passes binary
 messages on as text and ends connections at messages over 10 MiB: kernels would speak an old
-protocol only, and widgets and large plots would break. Nor does it speak TLS.
+protocol only, and widgets and large plots would break. Nor does it speak TLS. And it lets callers
+say themselves what address they have.
 """
 
 from __future__ import annotations
@@ -13,14 +14,29 @@ import ssl
 from typing import Any
 
 from configurable_http_proxy import cli, configproxy, handlers  # type: ignore[import-untyped]
+from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders
+from tornado.netutil import is_valid_ip
 from tornado.websocket import websocket_connect
 
 MESSAGE_BYTES_MAX = 512 * 1024**2
 
 
 class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
-    """Passes WebSocket messages on as they are."""
+    """Passes WebSocket messages on as they are, and tells from where each request came."""
+
+    behind_proxy = False
+
+    def _get_proxy_request(self, url: str) -> HTTPRequest:
+        """The request as it goes on; both headers, because the hub believes the second more."""
+        request = super()._get_proxy_request(url)
+        headers = HTTPHeaders(request.headers)
+        forwarded = self.request.headers.get("X-Forwarded-For", "")
+        address = client_address(self.request.remote_ip, forwarded, behind_proxy=self.behind_proxy)
+        headers["X-Forwarded-For"] = headers["X-Real-Ip"] = address
+        request.headers = headers
+        return request
 
     @property
     def max_message_size(self) -> int:
@@ -40,6 +56,23 @@ class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
             self.ws_client.write_message(message, binary=isinstance(message, bytes))
 
 
+def client_address(peer: str, forwarded: str, *, behind_proxy: bool) -> str:
+    """Address of whoever sent a request.
+
+    Parameters
+    ----------
+    peer
+        Who connected to us.
+    forwarded
+        ``X-Forwarded-For``. Only its last entry is of the proxy in front; the others anybody may
+        have written.
+    behind_proxy
+        Whether there is a proxy in front.
+    """
+    told = forwarded.rpartition(",")[2].strip()
+    return told if behind_proxy and is_valid_ip(told) else peer
+
+
 def main() -> None:
     """Run the proxy with the arguments JupyterHub gives."""
     configproxy.ProxyHandler = ProxyHandler
@@ -49,7 +82,9 @@ def main() -> None:
     ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     ours.add_argument("--ssl-key")
     ours.add_argument("--ssl-cert")
+    ours.add_argument("--behind-proxy", action="store_true")
     given, rest = ours.parse_known_args()
+    ProxyHandler.behind_proxy = given.behind_proxy
     if given.ssl_cert:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(given.ssl_cert, given.ssl_key)

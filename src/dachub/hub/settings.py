@@ -168,5 +168,8 @@ class HubSettings(Section):
     proxy_api_port: int
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    behind_proxy: bool = Field(
+        default=False, description="All come through a proxy in front, which says who they are"
+    )
     log_file: Path | None = Field(default=None, description="ECS JSON; the terminal gets text")
     local: LocalSpawnSettings | None = Field(default=None, description="Only on one machine")

@@ -137,6 +137,7 @@ def hub_settings(layout: Layout, settings: Settings, endpoints: Endpoints) -> Hu
         proxy_api_port=endpoints.proxy_api_port,
         tls_certificate=settings.tls.certificate,
         tls_key=settings.tls.key,
+        behind_proxy=_is_behind_proxy(settings),
         log_file=layout.logs / "hub.json",
         local=LocalSpawnSettings(
             homes=layout.homes,
@@ -144,6 +145,11 @@ def hub_settings(layout: Layout, settings: Settings, endpoints: Endpoints) -> Hu
             log_directory=layout.server_logs,
         ),
     )
+
+
+def _is_behind_proxy(settings: Settings) -> bool:
+    listen = settings.listen
+    return listen.behind_proxy or (listen.is_loopback and listen.public_url is not None)
 
 
 def service_child(
