@@ -205,6 +205,7 @@ def fake_service(fake: FakeService) -> Iterator[FakeService]:
     """Serve ``fake`` on a free port of loopback."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", fake.port))
+    listener.listen(128)  # whoever comes early waits
     fake.port = listener.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(application(fake), log_level="error", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

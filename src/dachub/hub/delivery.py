@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ValidationError
 
+from dachub.hub.logs import end_request
 from dachub.hub.outbox import Letter, Outbox, Topic
 from dachub.hub.service import Service, ServiceDown, ServiceRefused
 from dachub.model.people import LoginRecord, RefusalRecord
@@ -81,6 +82,7 @@ class Route:
         ServiceDown, ServiceRefused
             If it could not be delivered now; it stays in the outbox.
         """
+        end_request()  # each delivery is a request of its own
         letters = await self._next()
         if not letters:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from jinja2 import Environment as Templates
 from jinja2 import FileSystemLoader, StrictUndefined
 
 from dachub.hub import runtime
+from dachub.hub.logs import begin_request
 from dachub.hub.service import ServiceDown, ServiceRefused
 from dachub.hub.sessions import OPTIONS, read_options
 from dachub.model.problems import InvalidInput
 from dachub.model.site import Environment, ServerChoice, Size
 from dachub.model.units import BYTES_PER_GIB, MILLI_CORE_SECONDS_PER_CORE_HOUR
 from dachub.model.usage import GroupBalance, StartOptions
+
+log = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -37,6 +41,7 @@ class GroupOption:
 
 async def options_form(spawner: Any) -> str:
     """HTML of the start page for the owner of a spawner."""
+    begin_request()
     live = runtime.current()
     offer, available = await _offer(spawner.user.name)
     spawner.may_start = bool(offer.groups)
@@ -78,7 +83,8 @@ async def _offer(username: str) -> tuple[StartOptions, bool]:
     live = runtime.current()
     try:
         return await live.service.start_options(username), True
-    except (ServiceDown, ServiceRefused):
+    except (ServiceDown, ServiceRefused) as error:
+        log.warning("%s The start page of %s offers what the hub remembers.", error, username)
         person = await live.people.last_known(username)
         return (
             StartOptions(

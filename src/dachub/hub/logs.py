@@ -30,6 +30,11 @@ def begin_request() -> str:
     return current
 
 
+def end_request() -> None:
+    """Forget the request id: a task that never ends calls this between its rounds."""
+    request_id.set(None)
+
+
 class EcsFormatter(logging.Formatter):
     """Formats a record as one line of ECS JSON."""
 

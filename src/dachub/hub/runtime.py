@@ -13,6 +13,7 @@ from uuid import UUID
 
 from dachub.hub import cgroups
 from dachub.hub.delivery import Delivery
+from dachub.hub.logs import end_request
 from dachub.hub.outbox import OpenSession, Outbox, now
 from dachub.hub.people import Passwords, People
 from dachub.hub.processes import end_session_processes
@@ -129,6 +130,7 @@ class Runtime:
         for user in list(app.users.values()):
             last = getattr(user, "_auth_refreshed", None)
             if user.active and (last is None or time.monotonic() - last > age_seconds):
+                end_request()  # each person's refresh is a request of its own
                 await app.authenticator.refresh_and_save(user)
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import TypeVar
-from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from dachub.hub.logs import request_id
+from dachub.hub.logs import begin_request
 from dachub.model.people import HubPerson, LocalAccount, LoginRecord, RefusalRecord
 from dachub.model.problems import DachubError, Problem, Unavailable
 from dachub.model.sessions import EventBatch, EventReceipt, SessionEvent
@@ -137,7 +136,7 @@ class Service:
         timeout_seconds: float | None = None,
     ) -> httpx.Response:
         limit_seconds = timeout_seconds or self._timeout_seconds
-        sent = {"X-Request-ID": request_id.get() or uuid4().hex, **(headers or {})}
+        sent = {"X-Request-ID": begin_request(), **(headers or {})}
         if body is not None:
             sent["Content-Type"] = "application/json"
         try:
