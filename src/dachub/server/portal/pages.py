@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.hub.settings import SiteSettings
 from dachub.model.problems import PermissionDenied
-from dachub.server.auth import PREFIX, Signer, authenticate
+from dachub.server.auth import PREFIX, Forged, Signer, authenticate
 from dachub.server.dependencies import CurrentProcess
 from dachub.server.factory import Process
 from dachub.server.portal import formats
@@ -89,7 +89,16 @@ class Visit:
         return Signer(self.process.portal_secret, f"{purpose}:{self.caller.name}")
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """Render a page of the portal; a message left by the last request is shown once."""
+        """Render a page of the portal; a message left by the last request is shown once.
+
+        Raises
+        ------
+        Forged
+            If a script asks for it. People's servers share our host name: what runs on a page of
+            theirs could read the page, and send its form in the name of whoever looks at it.
+        """
+        if self.request.headers.get("sec-fetch-mode", "navigate") != "navigate":
+            raise Forged("Pages are for people: open it in a tab of its own.")
         flash = self._flash()
         response = render_page(
             template,
