@@ -39,6 +39,8 @@ class Seen(RequestHandler):
     """Answers from where a request comes, as the hub sees it."""
 
     def get(self) -> None:
+        self.set_header("Service-Worker-Allowed", "/")
+        self.set_header("X-Other", "stays")
         self.write(self.request.remote_ip or "")
 
 
@@ -151,6 +153,16 @@ async def test_nobody_says_themselves_where_they_come_from(
         for spoof in ({}, {"X-Real-Ip": "203.0.113.9"}, {"X-Forwarded-For": "203.0.113.9"}):
             answer = await client.get(f"{url}/seen", headers=spoof)
             assert answer.text in {"127.0.0.1", "::1"}
+
+
+async def test_no_server_takes_over_the_whole_host(
+    proxy: tuple[str, ssl.SSLContext | None],
+) -> None:
+    url, context = proxy
+    async with httpx.AsyncClient(verify=context or False, trust_env=False) as client:
+        answer = await client.get(f"{url}/seen")
+    assert answer.headers["X-Other"] == "stays"
+    assert "Service-Worker-Allowed" not in answer.headers
 
 
 def test_the_proxy_in_front_says_who_calls() -> None:

@@ -28,6 +28,14 @@ class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
 
     behind_proxy = False
 
+    def add_header(self, name: str, value: Any) -> None:
+        """Pass on a header of an answer, unless it would let one person's server take over all.
+
+        With it a script of theirs could answer for the whole host in others' browsers from then on.
+        """
+        if name.lower() != "service-worker-allowed":
+            super().add_header(name, value)
+
     def _get_proxy_request(self, url: str) -> HTTPRequest:
         """The request as it goes on; both headers, because the hub believes the second more."""
         request = super()._get_proxy_request(url)
