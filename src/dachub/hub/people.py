@@ -132,9 +132,11 @@ class People:
             raise NameTaken(f"The name '{username}' belongs to somebody else. Ask {self._contact}.")
         await self._outbox.post_login(record.model_copy(update={"username": username}))
         kept = [group for group in person.groups if group.source is Source.LOCAL]
+        # The directory may have had to give a group another slug than its name suggests.
+        slugs = {one.title: one.group for one in person.groups if one.source is Source.PROVIDER}
         claimed = [
             GroupMembership(
-                group=group_slug(membership.provider_name),
+                group=slugs.get(membership.provider_name) or group_slug(membership.provider_name),
                 title=membership.provider_name,
                 role=membership.role,
                 source=Source.PROVIDER,
@@ -146,7 +148,7 @@ class People:
                 "groups": kept + claimed,
                 "full_name": record.full_name or person.full_name,
                 "email": record.email or person.email,
-                "administrator": record.administrator or person.administrator,
+                "administrator": record.administrator,
             }
         )
         await self._outbox.save_person(person)
