@@ -94,6 +94,24 @@ def test_data_directory_of_somebody_else_or_behind_a_closed_one(open_directory: 
     assert f"chmod o+x {closed}" in found.advice
 
 
+@needs_root
+def test_data_directory_that_others_could_replace(open_directory: Path) -> None:
+    parent = open_directory / "parent"
+    parent.mkdir()
+    data = Layout(parent / "below" / "data")
+    for mode, owner, code in [
+        (0o755, 0, "data-directory"),
+        (0o1777, 0, "data-directory"),  # as /tmp: nobody renames what is root's
+        (0o777, 0, "data-directory-replaceable"),
+        (0o755, 65534, "data-directory-replaceable"),
+    ]:
+        parent.chmod(mode)
+        os.chown(parent, owner, owner)
+        found = checks.check_data_directory(data)
+        assert found.code == code
+        assert code == "data-directory" or str(parent) in found.why
+
+
 def test_busy_port_and_unusable_addresses() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -75,7 +75,26 @@ def check_data_directory(layout: Layout) -> Finding:
             why=f"{closed} is closed to other accounts, and each person has one of their own.",
             advice=f"Choose another directory with --data, or run: chmod o+x {closed}",
         )
+    shared = _shared_parent(layout.data)
+    if os.geteuid() == 0 and shared is not None:
+        return Finding(
+            code="data-directory-replaceable",
+            severity="error",
+            what=f"Others could put a directory of their own in the place of {layout.data}.",
+            why=f"{shared} is theirs to change, and root would write where they want.",
+            advice="Choose a directory with --data of which all parents are root's alone.",
+        )
     return Finding(code="data-directory", severity="ok", what="The data directory can be used.")
+
+
+def _shared_parent(path: Path) -> Path | None:
+    """A parent in which others than root may rename what is there; a sticky bit forbids it."""
+    for parent in path.absolute().parents:
+        if parent.exists():
+            found = parent.stat()
+            if found.st_uid != 0 or (found.st_mode & 0o1002) == 0o0002:
+                return parent
+    return None
 
 
 def _closed_parent(path: Path) -> Path | None:
