@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.harness.waiting import until
 from tests.harness.witness import TINY_SERVER
 from tests.hub.running import RunningHub, account
 
+from dachub.hub.settings import LocalSpawnSettings
 from dachub.model.sessions import EndReason, EventKind, SessionEvent
 
 pytestmark = pytest.mark.hub
@@ -214,3 +216,19 @@ def test_each_person_has_a_unix_account_of_their_own(
         hub.close()
         for name in names:
             subprocess.run(["userdel", name], check=False, capture_output=True)
+
+
+def test_a_file_in_the_home_does_not_stand_for_a_module_of_python(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('not me')\n")
+    command = LocalSpawnSettings(
+        homes=tmp_path, log_directory=tmp_path, unix_accounts=False
+    ).command
+    done = subprocess.run(
+        [sys.executable, *command, "--version"],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("not me")) == (0, 0)

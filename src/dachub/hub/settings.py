@@ -148,7 +148,8 @@ class LocalSpawnSettings(Section):
     homes: Path
     unix_accounts: bool = Field(description="Each person has a Unix account of their own (as root)")
     command: tuple[str, ...] = Field(
-        default=("-m", "jupyterhub.singleuser"),
+        # -P: a random.py in somebody's home is not to stand for Python's own.
+        default=("-P", "-m", "jupyterhub.singleuser"),
         description="Arguments for the environment's Python",
     )
     log_directory: Path
