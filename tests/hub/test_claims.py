@@ -43,7 +43,11 @@ def groups(
         ("urn:mace:egi.eu:group:LSST#aai.egi.eu", {"LSST": Role.MEMBER}),
         ("urn:mace:egi.eu:group:LSST:transients:role=PI#aai.egi.eu", {"LSST:transients": Role.PI}),
         ("urn:mace:egi.eu:group:LSST:role=vm_operator#x", {"LSST": Role.MANAGER}),
-        ("urn:geant:example.org:group:Virgo%20Cluster:role=owner#x", {"Virgo Cluster": Role.PI}),
+        ("urn:mace:egi.eu:group:Virgo%20Cluster:role=owner#x", {"Virgo Cluster": Role.PI}),
+        ("urn:geant:example.org:group:LSST:role=owner#aai.egi.eu", {}),
+        ("urn:mace:egi.eu.example.org:group:LSST#aai.egi.eu", {}),
+        ("urn:mace:egi-eu:group:LSST#aai.egi.eu", {}),
+        ("urn:mace:egi.eu:group:foo:group:LSST#x", {"foo:group:LSST": Role.MEMBER}),
         ("urn:mace:egi.eu:group:A%3AB:role=member#x", {"A%3AB": Role.MEMBER}),
         ("urn:mace:egi.eu:group:%C3%89toiles:role=member#x", {"Étoiles": Role.MEMBER}),
         ("urn:mace:egi.eu:group:%FF%FE:role=member#x", {}),
@@ -114,6 +118,14 @@ def test_a_pattern_of_the_site_s_own() -> None:
 def test_a_pattern_that_cannot_work_is_refused_with_the_settings(pattern: str) -> None:
     with pytest.raises(ValueError, match="groups_pattern"):
         openid(groups_pattern=pattern)
+
+
+@pytest.mark.parametrize("issuer", ["http://idp.example", "ftp://x", "idp.example", "http:///x"])
+def test_an_issuer_that_could_be_impersonated_is_refused_with_the_settings(issuer: str) -> None:
+    with pytest.raises(ValueError, match="https"):
+        openid(issuer=issuer)
+    assert openid(issuer="http://127.0.0.1:8080/realm")
+    assert openid(issuer="http://localhost/realm")
 
 
 @pytest.mark.parametrize("sub", [None, "", 7, ["x"], "a\0b", "x" * 10_000])

@@ -16,8 +16,9 @@ from dachub.model.names import username_candidate
 from dachub.model.people import SUBJECT_MAX, ClaimedMembership, Role
 from dachub.model.problems import DachubError, PermissionDenied
 
-AARC_PATTERN = (
-    r"^urn:[A-Za-z0-9][A-Za-z0-9-]*:.+?:group:(?:registry:)?(?P<group>.+?)"
+# Its own namespace only: a provider may pass on what others say, and those may say anything.
+EGI_PATTERN = (
+    r"^urn:mace:egi\.eu:group:(?:registry:)?(?P<group>.+?)"
     r"(?::role=(?P<role>[^:#]+))?(?:#[^#]*)?$"
 )
 PLAIN_PATTERN = r"^/?(?P<group>.+)$"
@@ -67,7 +68,7 @@ PRESETS: Mapping[Preset, Reading] = {
         email_claim="email",
         affiliation_claims=("eduperson_scoped_affiliation", "voperson_external_affiliation"),
         groups_claims=("entitlements", "eduperson_entitlement", "edu_person_entitlements"),
-        groups_pattern=AARC_PATTERN,
+        groups_pattern=EGI_PATTERN,
         title="EGI Check-in",
     ),
     "iris-iam": Reading(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -70,6 +71,15 @@ class OpenIDSettings(Section):
     request_timeout_seconds: float = Field(
         default=10, gt=0, le=60, description="How long an answer of the provider may take"
     )
+
+    @field_validator("issuer")
+    @classmethod
+    def _not_to_be_impersonated(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        near = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        if not parts.hostname or parts.scheme not in ({"http", "https"} if near else {"https"}):
+            raise ValueError("issuer must be an https address: it says who people are")
+        return issuer
 
     @field_validator("groups_pattern")
     @classmethod
