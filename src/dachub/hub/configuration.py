@@ -24,7 +24,6 @@ from dachub.model.names import USERNAME_PATTERN
 SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
 SERVICE = "dac"
 PORTAL_PATH = f"/services/{SERVICE}/"
-STATIC_PATH = Path(__file__).with_name("static")
 USE_PORTAL = f"access:services!service={SERVICE}"
 # People who start together wait for their turn in our own queue; only a flood is answered 429.
 SPAWNS_PENDING_MAX = 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -33,6 +34,7 @@ from dachub.model.problems import DachubError, PermissionDenied
 
 IDENTITY = "dachub"
 STATIC = "dachub-static"
+STATIC_PATH = Path(__file__).with_name("static")
 
 
 class LoginRefused(web.HTTPError):  # type: ignore[misc]
@@ -55,8 +57,6 @@ class LoginBase(Authenticator):  # type: ignore[misc]
     def get_handlers(self, app: Any) -> list[Any]:
         """Our static files; and the moment when the plugin's tasks may start in the hub's loop."""
         runtime.current().attach(app)
-        from dachub.hub.configuration import STATIC_PATH
-
         static = (rf"/{STATIC}/(.*)", CacheControlStaticFilesHandler, {"path": str(STATIC_PATH)})
         return [static, *super().get_handlers(app)]
 
