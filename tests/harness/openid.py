@@ -27,6 +27,22 @@ class Provider:
         )
         answer.raise_for_status()
 
+    def revoke(self, subject: str) -> None:
+        """End somebody's tokens."""
+        url = f"{self.issuer}/users/{subject}/revoke-tokens"
+        httpx.post(url, trust_env=False, timeout=10).raise_for_status()
+
+    def register(self, redirect_url: str) -> str:
+        """Register a client that has a secret nobody is told, and give its id."""
+        answer = httpx.post(
+            f"{self.issuer}/oauth2/clients",
+            json={"redirect_uris": [redirect_url]},
+            trust_env=False,
+            timeout=10,
+        )
+        answer.raise_for_status()
+        return str(answer.json()["client_id"])
+
 
 def entitlement(group: str, role: str = "member") -> str:
     """Entitlement (AARC-G069) that says: member of ``group`` (subgroups by ``:``)."""

@@ -59,11 +59,12 @@ class RunningHub:
         login: LoginSettings | None = None,
         command: tuple[str, ...] = (str(TINY_SERVER),),
         unix_accounts: bool = False,
+        port: int | None = None,
         **servers: Any,
     ) -> None:
         self.directory = directory
         self.service = service
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environments = (
             Environment(

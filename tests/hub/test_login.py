@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import argon2
 import pytest
 from tests.harness.fake_service import FakeService
 from tests.harness.openid import CLIENT_ID, Provider, entitlement, openid_provider
 from tests.harness.waiting import until
-from tests.hub.running import RunningHub
+from tests.hub.running import TOKEN, RunningHub, free_port
 
+from dachub.hub.outbox import Outbox
+from dachub.hub.people import Passwords
+from dachub.hub.service import Service
 from dachub.hub.settings import EntryRule, LoginSettings, OpenIDSettings
 from dachub.model.names import unique_username
 
@@ -30,12 +34,16 @@ def openid(issuer: str, **more: Any) -> LoginSettings:
         openid=OpenIDSettings(
             preset="egi-check-in",
             issuer=issuer,
-            client_id=CLIENT_ID,
             scopes=("openid", "profile", "email"),
             request_timeout_seconds=3,
-            **more,
+            **{"client_id": CLIENT_ID, **more},
         ),
     )
+
+
+def restart(hub: RunningHub) -> None:
+    hub.stop()
+    hub.start()
 
 
 def test_the_way_through_the_provider(
@@ -123,6 +131,61 @@ def test_the_way_through_the_provider(
     assert all("secret-of-the-test" not in str(line) for line in hub.json_log())
 
 
+def test_what_the_provider_says_later_ends_a_login_or_does_not(
+    start_hub: Callable[..., RunningHub], service: FakeService
+) -> None:
+    with openid_provider() as provider:
+        people = {}
+        hub = start_hub(login=openid(provider.issuer))
+        for name in ("grace", "henry", "ida"):
+            provider.put_person(f"{name}@egi.eu", preferred_username=name)
+            people[name] = hub.browser()
+            assert people[name].sign_in_with_provider(f"{name}@egi.eu").status_code == 200
+        provider.revoke("grace@egi.eu")
+        service.disabled.add("ida")
+        restart(hub)  # everybody is refreshed at their next request
+        for name, reason in (
+            ("grace", "The provider refuses the grant: invalid_grant"),
+            ("ida", "Your account is disabled."),
+        ):
+            page = people[name].client.get("/hub/home")
+            assert "Sign in with EGI Check-in" in page.text
+            assert page.url.path == "/hub/login"
+            assert f"{name} must log in again: {reason}" in hub.log()
+        assert people["grace"].sign_in_with_provider("grace@egi.eu").status_code == 200
+        refused = people["ida"].sign_in_with_provider("ida@egi.eu")
+        assert refused.status_code == 403
+        assert "Your account is disabled" in refused.text
+        henry = people["henry"]
+        assert henry.client.get("/hub/home").url.path == "/hub/home"
+
+    # Now there is no provider any more; that ends nobody's login, and is said once a refresh.
+    restart(hub)
+    for _ in range(3):
+        assert henry.client.get("/hub/home").url.path == "/hub/home"
+    assert hub.log().count("Claims of henry stay as they were: The provider does not answer") == 1
+    assert "Traceback" not in hub.log()
+
+
+def test_a_client_secret_that_is_wrong_has_a_clear_page_and_log(
+    start_hub: Callable[..., RunningHub], provider: Provider
+) -> None:
+    port = free_port()
+    client_id = provider.register(f"http://127.0.0.1:{port}/hub/oauth_callback")
+    hub = start_hub(login=openid(provider.issuer, client_id=client_id), port=port)
+    page = hub.browser().sign_in_with_provider("999@egi.eu")
+    assert page.status_code == 502
+    assert "EGI Check-in does not accept this platform at the moment" in page.text
+    assert "Running servers go on. Tell your administrator." in page.text
+    assert "client secret" not in page.text
+    log = until(
+        lambda: next((one for one in hub.json_log() if one["log.level"] == "error"), None),
+        "the refusal is logged",
+    )
+    assert "refuses our client: invalid_client" in log["message"]
+    assert "Check login.openid.client_id and the client secret" in log["message"]
+
+
 def test_a_provider_that_fails_has_a_clear_page_and_harms_no_server(
     start_hub: Callable[..., RunningHub], service: FakeService
 ) -> None:
@@ -153,12 +216,6 @@ def test_local_accounts(hub: RunningHub, service: FakeService) -> None:
     assert hub.browser().sign_in("ada", "y" * 100_000).status_code == 403
     until(lambda: len(service.refusals) >= 7, "refusals are told")
 
-    # As slow for a name that does not exist.
-    def seconds(name: str) -> float:
-        began = time.perf_counter()
-        hub.browser().sign_in(name, "wrong")
-        return time.perf_counter() - began
-
     admin = hub.browser()
     assert admin.sign_in("root-like").status_code == 200
     assert admin.api("GET", "/user").json()["admin"] is True
@@ -182,6 +239,34 @@ def test_local_accounts(hub: RunningHub, service: FakeService) -> None:
     assert "Too many attempts" in answer.text
     assert hub.browser().sign_in("eve").status_code == 429  # also with the right one
     assert hub.browser().sign_in("ada").status_code == 200
+
+
+async def test_a_name_that_does_not_exist_costs_a_password_check_too(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the time of the answer would tell which names exist."""
+    verified = []
+    verify = argon2.PasswordHasher.verify
+
+    def noted(self: argon2.PasswordHasher, password_hash: str, password: str) -> bool:
+        verified.append(password_hash)
+        return verify(self, password_hash, password)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", noted)
+    outbox, client = Outbox(tmp_path / "outbox.sqlite"), Service(service.url, TOKEN)
+    try:
+        passwords = Passwords(outbox, client, LoginSettings())
+        assert await passwords.check("nobody", "wrong", "127.0.0.1") is None
+        assert await passwords.check("ada", "wrong", "127.0.0.1") is None
+        ada = await passwords.check("ada", "ada-password", "127.0.0.1")
+        assert ada == service.accounts[0]
+    finally:
+        await client.close()
+        await outbox.close()
+    assert len(verified) == 3
+    assert verified[1] == verified[2] == service.accounts[0].password_hash
+    # Not a cheaper check either: with the parameters that passwords are stored with.
+    assert argon2.extract_parameters(verified[0]) == argon2.PasswordHasher()._parameters
 
 
 def test_the_form(hub: RunningHub, service: FakeService) -> None:

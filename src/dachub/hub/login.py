@@ -68,7 +68,7 @@ class LoginBase(Authenticator):  # type: ignore[misc]
         except DachubError as error:
             raise LoginRefused(error) from error
 
-    async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> Any:  # noqa: ARG002
+    async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> Any:
         """See whether a local account still may be here; the service knows."""
         begin_request()
         record = LoginRecord(
@@ -83,8 +83,7 @@ class LoginBase(Authenticator):  # type: ignore[misc]
         try:
             person = await runtime.current().people.register(record)
         except DachubError as error:
-            self.log.warning("%s must log in again: %s", user.name, error.message)
-            return False
+            return self._must_log_in(user, handler, error.message)
         return {"name": user.name, "admin": person.administrator}
 
     async def refresh_and_save(self, user: Any) -> None:
@@ -97,6 +96,13 @@ class LoginBase(Authenticator):  # type: ignore[misc]
             user.admin = fresh["admin"]
             assign_default_roles(user.db, entity=user.orm_user)
             user.db.commit()
+
+    def _must_log_in(self, user: Any, handler: Any, reason: str) -> bool:
+        self.log.warning("%s must log in again: %s", user.name, reason)
+        if handler is not None and not hasattr(handler, "_token_authenticated"):
+            # JupyterHub 6.1 reads this after a refresh that failed, but sets it for tokens only.
+            handler._token_authenticated = False
+        return False
 
     async def _by_password(self, handler: Any, data: Mapping[str, str]) -> dict[str, Any] | None:
         live = runtime.current()
@@ -244,11 +250,10 @@ class OpenIDAuthenticator(LoginBase, GenericOAuthenticator):  # type: ignore[mis
                 )
                 return True
             except DachubError as error:
-                self.log.warning("%s must log in again: %s", user.name, error.message)
-                return False
+                return self._must_log_in(user, handler, error.message)
             if person.username != user.name:
-                self.log.error("%s is now %s for the directory", user.name, person.username)
-                return False
+                renamed = f"the directory knows this person as {person.username} now"
+                return self._must_log_in(user, handler, renamed)
             model = _auth_model(person, self._settings.issuer, claims.subject, tokens)
             await user.save_auth_state(model["auth_state"])
             return model
