@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 
 import httpx
 import psutil
@@ -15,7 +16,7 @@ from tests.harness.fake_service import FakeService
 from tests.harness.waiting import until
 from tests.hub.running import RunningHub
 
-from dachub.model.sessions import EndReason, EventKind
+from dachub.model.sessions import EndReason, EventKind, SessionEvent
 
 pytestmark = pytest.mark.hub
 
@@ -84,6 +85,32 @@ def test_a_stop_of_the_hub(
     assert end.kind is EventKind.STOPPED
     assert not end.end_is_estimate
     assert end.end_reason is (EndReason.EXITED if survive else EndReason.STOPPED)
+
+
+def test_what_is_idle_is_stopped_and_what_is_in_use_is_not(
+    start_hub: Callable[..., RunningHub], service: FakeService
+) -> None:
+    hub = start_hub(idle_stop_seconds=12)
+    for name in ("ada", "bob"):
+        person = hub.browser()
+        person.sign_in(name)
+        assert person.spawn(group="virgo", size="tiny").status_code == 200
+    bob = httpx.Client(base_url=hub.url, trust_env=False, timeout=10)
+
+    def ada_ended() -> SessionEvent | None:
+        assert bob.get("/user/bob/api").status_code == 200  # through the proxy, where it is seen
+        ends = [one for one in service.events.values() if one.kind is EventKind.STOPPED]
+        assert all(one.session.username == "ada" for one in ends)
+        return next(iter(ends), None)
+
+    end = until(ada_ended, "ada's server is stopped", 60, pause_seconds=0.5)
+    # The reason is that of any stop through the hub's API, which is how the culler does it.
+    assert (end.end_reason, end.end_is_estimate) == (EndReason.STOPPED, False)
+    assert end.started_at is not None
+    assert timedelta(seconds=11) <= end.at - end.started_at <= timedelta(seconds=59)
+    assert len(hub.server_pids()) == 1
+    assert "Culling server ada" in hub.log()
+    bob.close()
 
 
 @pytest.mark.kill

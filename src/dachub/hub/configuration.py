@@ -64,7 +64,7 @@ def _hub(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.cleanup_servers = not settings.servers.survive_hub_restart
     c.JupyterHub.cleanup_proxy = True
     c.JupyterHub.concurrent_spawn_limit = SPAWNS_PENDING_MAX
-    c.JupyterHub.last_activity_interval = 300
+    c.JupyterHub.last_activity_interval = _activity_seconds(settings)
     c.JupyterHub.activity_resolution = 60
     c.JupyterHub.init_spawners_timeout = 10
 
@@ -130,6 +130,7 @@ def _servers(c: Any, settings: HubSettings) -> None:
     c.Spawner.http_timeout = 30
     c.Spawner.poll_interval = 30
     c.Spawner.default_url = "/lab"
+    c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": str(_activity_seconds(settings))}
     c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]
     c.Spawner.options_form = form.options_form
     c.Spawner.options_from_form = form.options_from_form
@@ -180,6 +181,12 @@ def _services(c: Any, settings: HubSettings) -> None:
                 "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
             }
         )
+
+
+def _activity_seconds(settings: HubSettings) -> int:
+    """How often activity is looked at: often enough that what is in use is not taken for idle."""
+    idle_seconds = settings.servers.idle_stop_seconds
+    return 300 if idle_seconds is None else min(300, idle_seconds // 4)
 
 
 def _culler(idle_seconds: int) -> dict[str, Any]:

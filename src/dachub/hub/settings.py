@@ -110,7 +110,7 @@ class ServerSettings(Section):
         default=True, description="Users' servers outlive a restart of the hub"
     )
     idle_stop_seconds: int | None = Field(
-        default=7200, ge=60, description="Idle servers are stopped after this; null: never"
+        default=7200, ge=10, description="Idle servers are stopped after this; null: never"
     )
     start_timeout_seconds: int = Field(
         default=120, ge=10, description="A server that is not ready by then has failed"
