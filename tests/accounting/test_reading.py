@@ -14,7 +14,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.infra.clock import HeldClock
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
-from dachub.model.sessions import SessionDescription
+from dachub.model.sessions import EndReason, SessionDescription
 
 HOUR = timedelta(hours=1)
 GRACE = Principal("grace", PrincipalKind.PERSON, roles={"lensing": Role.MEMBER})
@@ -192,3 +192,32 @@ async def test_hostile_names_find_nothing(services: Accounting, clock: HeldClock
         assert await services.sessions().list(ADMINISTRATOR, group=name) == []
     with pytest.raises(InvalidInput):
         await report(ADMINISTRATOR, since=since, until=clock.now(), username="\0")
+
+
+@pytest.mark.parametrize(
+    ("due_seconds", "reason", "shown"),
+    [
+        (0.9, EndReason.DISABLED, EndReason.DISABLED),
+        (-60, EndReason.LEFT_GROUP, EndReason.LEFT_GROUP),
+        (60, EndReason.LEFT_GROUP, EndReason.STOPPED),  # ended by themselves before it was due
+        (-60, EndReason.STOPPED, EndReason.STOPPED),
+        (-60, "maintenance", EndReason.STOPPED),
+    ],
+)
+async def test_a_stop_by_the_service_says_why(
+    services: Accounting,
+    describe: Describe,
+    clock: HeldClock,
+    due_seconds: float,
+    reason: str,
+    shown: EndReason,
+) -> None:
+    session = describe(requested_at=clock.now() - HOUR)
+    ended_at = clock.now() - timedelta(minutes=5)
+    events = life(session, session.requested_at, ended_at)
+    await services.ledger().apply(events[:2])
+    due = ended_at + timedelta(seconds=due_seconds)
+    await services.sessions().schedule_stop(session.session_id, due, reason)
+    await services.ledger().apply(events[2:])
+    found = await services.sessions().show(OPERATOR, session.session_id)
+    assert (found.ended_at, found.end_reason) == (ended_at, shown)

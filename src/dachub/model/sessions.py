@@ -28,11 +28,11 @@ class Kind(StrEnum):
 class EndReason(StrEnum):
     """Why a session ended."""
 
-    STOPPED = "stopped"  # by the person, an administrator, or culled
-    CULLED = "culled"
+    STOPPED = "stopped"  # by the person, an administrator, or because it was idle
     EXITED = "exited"  # the server's process ended by itself
     FAILED = "failed"  # never became ready: consumes nothing
     LOST = "lost"  # nobody saw the end
+    # Stopped by the service; the hub tells of a stop, and why is what the stop was scheduled for.
     LEFT_GROUP = "left-group"
     DISABLED = "disabled"
 

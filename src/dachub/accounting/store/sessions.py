@@ -22,10 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.tables import SegmentRow, SessionRow
-from dachub.model.sessions import SessionRecord
+from dachub.model.sessions import EndReason, SessionRecord
 from dachub.model.units import core_seconds
 
 State = Literal["requested", "running", "ended"]
+
+SCHEDULED = (EndReason.LEFT_GROUP, EndReason.DISABLED)
 
 _STATES: dict[State, ColumnElement[bool]] = {
     "requested": and_(SessionRow.started_at.is_(None), SessionRow.ended_at.is_(None)),
@@ -120,6 +122,18 @@ def _select(now: datetime) -> Select[Any]:
     return select(*SessionRow.__table__.columns, used.label("milli_core_seconds"))
 
 
+def _end_reason(row: Mapping[str, Any]) -> str | None:
+    """The hub tells of a stop; if it was one the service had scheduled, why is known here."""
+    reason: str | None = row["end_reason"]
+    if (
+        reason == EndReason.STOPPED
+        and row["stop_due_reason"] in SCHEDULED
+        and row["ended_at"] >= row["stop_due_at"].replace(microsecond=0)  # ends are whole seconds
+    ):
+        return str(row["stop_due_reason"])
+    return reason
+
+
 def _record(row: Mapping[str, Any]) -> SessionRecord:
     state: State = "requested"
     started_at, ended_at = row["started_at"], row["ended_at"]
@@ -135,6 +149,7 @@ def _record(row: Mapping[str, Any]) -> SessionRecord:
             # The row keeps what was reported; a clock that ran backwards makes no negative time.
             "ended_at": started_at if backwards else ended_at,
             "end_is_estimate": row["end_is_estimate"] or backwards,
+            "end_reason": _end_reason(row),
             "state": state,
             "core_seconds": core_seconds(int(row["milli_core_seconds"])),
         }
