@@ -30,6 +30,7 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_REST_SECONDS = 60.0
 IDLE_SECONDS = 5.0
+GATHER_SECONDS = 0.3  # what arrives together travels together: a letter costs more than its words
 PATIENCE = 5  # so many answers 503 in a row are taken for an outage
 FEW = 10  # so many entries may fail without holding up the others
 # Answers that say "this letter is wrong", not "this hub may not" or "the service is not itself".
@@ -73,6 +74,8 @@ class Route:
                     await asyncio.wait_for(arrived.wait(), self._idle_seconds())
                 except TimeoutError:
                     await self._outbox.flush()
+                else:
+                    await asyncio.sleep(GATHER_SECONDS)
 
     async def deliver(self) -> bool:
         """Deliver what is next; whether there was something.

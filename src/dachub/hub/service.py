@@ -1,12 +1,17 @@
-"""Client of the dachub service for the hub: short time limits, plain outcomes."""
+"""Client of the dachub service for the hub: short time limits, plain outcomes.
+
+By aiohttp, the hub's own HTTP client: httpx would keep the hub's loop busy several times as long.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dachub.hub.logs import begin_request
@@ -19,6 +24,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 API_PATH = "/services/dac/api/v1"
 LOCAL_ACCOUNTS = TypeAdapter(list[LocalAccount])
+CONNECTIONS_MAX = 50
+# Shorter than the service keeps them, so that no request meets a connection that is being closed.
+CONNECTION_KEPT_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answered."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class ServiceDown(Unavailable):
@@ -77,17 +94,14 @@ class Service:
     def __init__(self, url: str, token: str | None = None, timeout_seconds: float = 2.5) -> None:
         self._timeout_seconds = timeout_seconds
         token = os.environ.get("DACHUB_HUB_TOKEN", "") if token is None else token
-        self._client = httpx.AsyncClient(
-            base_url=url.rstrip("/") + API_PATH,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=timeout_seconds,
-            limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
-            trust_env=False,
-        )
+        self._url = url.rstrip("/") + API_PATH
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._opened: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.close()
 
     async def authorize(self, request: AuthorizeRequest) -> Decision:
         """May this person start this server?"""
@@ -117,7 +131,7 @@ class Service:
             LOCAL_ACCOUNTS.validate_json(answer.content)
         except ValidationError as error:
             raise ServiceDown("The service sent a list of accounts that cannot be read.") from error
-        return answer.headers.get("ETag", ""), answer.text
+        return answer.headers.get("ETag", ""), answer.content.decode()
 
     async def send_events(self, events: list[SessionEvent]) -> EventReceipt:
         """Deliver events; takes its time, nobody waits for it."""
@@ -125,6 +139,20 @@ class Service:
             "POST", "/events", body=EventBatch(events=events), timeout_seconds=30
         )
         return _parsed(EventReceipt, answer)
+
+    @property
+    def _http(self) -> aiohttp.ClientSession:
+        """Made when first used, because it belongs to the loop that runs then."""
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS_MAX, keepalive_timeout=CONNECTION_KEPT_SECONDS
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),  # each request has its own
+            )
+        return self._opened
 
     async def _send(
         self,
@@ -134,24 +162,27 @@ class Service:
         body: BaseModel | None = None,
         headers: dict[str, str] | None = None,
         timeout_seconds: float | None = None,
-    ) -> httpx.Response:
+    ) -> Answer:
         limit_seconds = timeout_seconds or self._timeout_seconds
         sent = {"X-Request-ID": begin_request(), **(headers or {})}
         if body is not None:
             sent["Content-Type"] = "application/json"
         try:
-            async with asyncio.timeout(limit_seconds):
-                answer = await self._client.request(
+            async with (
+                asyncio.timeout(limit_seconds),
+                self._http.request(
                     method,
-                    path,
-                    content=body.model_dump_json() if body is not None else None,
+                    self._url + path,
+                    data=body.model_dump_json().encode() if body is not None else None,
                     headers=sent,
-                    timeout=limit_seconds,
-                )
-        except (httpx.HTTPError, OSError, TimeoutError) as error:
+                    allow_redirects=False,
+                ) as response,
+            ):
+                answer = Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ServiceDown(
                 f"The dachub service does not answer ({type(error).__name__}).",
-                connected=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout),
+                connected=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
         if answer.status_code >= 500:
             raise ServiceDown(
@@ -163,14 +194,14 @@ class Service:
         return answer
 
 
-def _parsed(model: type[Model], answer: httpx.Response) -> Model:
+def _parsed(model: type[Model], answer: Answer) -> Model:
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
         raise ServiceDown("The dachub service sent an answer that cannot be read.") from error
 
 
-def _refusal(answer: httpx.Response) -> ServiceRefused:
+def _refusal(answer: Answer) -> ServiceRefused:
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
