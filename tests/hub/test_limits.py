@@ -38,7 +38,8 @@ def beside_tiny_server(script: str) -> tuple[str, ...]:
 
 
 def groups_of(service: FakeService) -> tuple[UUID, list[Path]]:
-    session_id = next(iter(service.events.values())).session.session_id
+    events = until(lambda: list(service.events.values()), "the events arrived")
+    session_id = events[0].session.session_id
     names = [parent / f"{cgroups.PREFIX}{session_id}" for parent in HERE.parents.values()]
     return session_id, names
 
