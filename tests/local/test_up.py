@@ -60,7 +60,7 @@ def test_faults_are_told_before_anything_starts() -> None:
 
 def test_first_start_and_the_death_of_the_supervisor() -> None:
     with Platform() as platform:
-        until(platform.ready_line_seen, "the banner")
+        until(lambda: "Stop: Ctrl-C" in platform.output.read_text(), "the banner")
         password = platform.admin_password()
         banner = platform.output.read_text()
         assert password in banner
@@ -106,7 +106,7 @@ def test_first_start_and_the_death_of_the_supervisor() -> None:
         new = "another password\n"
         platform.output.write_text("")
         platform.start()
-        until(platform.ready_line_seen, "the banner")
+        until(lambda: "Stop: Ctrl-C" in platform.output.read_text(), "the banner")
         assert password not in platform.output.read_text(), "it was shown once"
         assert str(platform.data / "admin-password") in platform.output.read_text()
         platform.dachub("user", "password", "admin", "--password-stdin", stdin=new)
