@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from benchmarks import sites
 from benchmarks.report import Row, percentile
@@ -44,8 +45,10 @@ class Person:
         self._site = site
         self._username = username
         self._measured = measured
-        self._http = httpx.AsyncClient(
-            base_url=site.url, follow_redirects=True, timeout=60, trust_env=False
+        self._http = aiohttp.ClientSession(
+            site.url,
+            cookie_jar=aiohttp.CookieJar(unsafe=True),  # which only means: of an IP address
+            timeout=aiohttp.ClientTimeout(total=START_LIMIT_SECONDS),
         )
 
     async def live(self, abandons: bool, until: float) -> None:
@@ -61,70 +64,67 @@ class Person:
                         abandons = False
                         await self._stop()
                     await self._poll()
-            except (httpx.HTTPError, AssertionError) as error:
+            except (aiohttp.ClientError, TimeoutError, AssertionError) as error:
                 self._measured.errors.append(f"{self._username}: {type(error).__name__} {error}")
 
     async def _login(self) -> None:
         start = time.perf_counter()
-        page = await self._http.get("/hub/login")
-        answer = await self._http.post(
+        await self._request("GET", "/hub/login")
+        status, path = await self._request(
+            "POST",
             "/hub/login?next=%2Fhub%2Fhome",
-            data={"username": self._username, "password": self._site.password, **_xsrf(page)},
+            data={
+                "username": self._username,
+                "password": self._site.password,
+                "_xsrf": self._xsrf(),
+            },
         )
-        assert answer.status_code == 200, f"login: {answer.status_code}"
-        assert answer.url.path == "/hub/home", f"login: {answer.url}"
+        assert (status, path) == (200, "/hub/home"), f"login: {status} {path}"
         self._measured.login_seconds.append(time.perf_counter() - start)
 
     async def _start(self) -> None:
         start = time.perf_counter()
-        page = await self._http.get("/hub/spawn", follow_redirects=False)
-        if page.status_code == 200:
-            page = await self._http.post(
-                "/hub/spawn", data={**self._site.choice, **_xsrf(page)}, follow_redirects=False
-            )
-        assert page.status_code == 302, f"start: {page.status_code} {page.text[:500]}"
-        async with asyncio.timeout(START_LIMIT_SECONDS):
-            progress = f"/hub/api/users/{self._username}/server/progress"
-            async with self._http.stream(
-                "GET", progress, params={"_xsrf": self._xsrf_cookie()}
-            ) as stream:
-                assert stream.status_code == 200, f"progress: {stream.status_code}"
-                async for line in stream.aiter_lines():
-                    assert '"failed": true' not in line, line
-                    if '"ready": true' in line:
-                        break
-                else:
-                    raise AssertionError("the progress ended before the server was ready")
-        answer = await self._http.get(f"/user/{self._username}/")
-        assert answer.status_code == 200, f"server: {answer.status_code}"
+        status, path = await self._request("GET", "/hub/spawn")
+        if self._site.choice:  # there is a form to fill in
+            assert (status, path) == (200, "/hub/spawn"), f"form: {status} {path}"
+            form = {**self._site.choice, "_xsrf": self._xsrf()}
+            status, path = await self._request("POST", "/hub/spawn", data=form)
+        assert status == 200, f"start: {status} {path}"
+        progress = f"/hub/api/users/{self._username}/server/progress"
+        async with self._http.get(progress, params={"_xsrf": self._xsrf()}) as stream:
+            assert stream.status == 200, f"progress: {stream.status}"
+            told = (await stream.read()).decode()
+        assert '"ready": true' in told, f"progress: {told}"
+        status, path = await self._request("GET", f"/user/{self._username}/")
+        assert status == 200, f"server: {status} {path}"
         self._measured.start_seconds.append(time.perf_counter() - start)
 
     async def _stop(self) -> None:
-        answer = await self._http.delete(
+        status, _ = await self._request(
+            "DELETE",
             f"/hub/api/users/{self._username}/server",
-            headers={"X-XSRFToken": self._xsrf_cookie(), "Referer": f"{self._site.url}/hub/home"},
+            headers={"X-XSRFToken": self._xsrf(), "Referer": f"{self._site.url}/hub/home"},
         )
-        assert answer.status_code in {202, 204}, f"stop: {answer.status_code} {answer.text}"
+        assert status in {202, 204}, f"stop: {status}"
 
     async def _poll(self) -> None:
         for path in TAB_PATHS:
             start = time.perf_counter()
-            answer = await self._http.get(f"/user/{self._username}/{path}")
+            status, _ = await self._request("GET", f"/user/{self._username}/{path}")
             self._measured.poll_seconds.append(time.perf_counter() - start)
             # The hub answers 424 for a server that is gone; anything above is its own fault.
-            assert answer.status_code < 500, f"poll: {answer.status_code}"
+            assert status < 500, f"poll: {status}"
 
-    def _xsrf_cookie(self) -> str:
-        values = [
-            c.value for c in self._http.cookies.jar if c.name == "_xsrf" and c.path == "/hub/"
-        ]
-        return values[-1] or "" if values else ""
+    async def _request(self, method: str, path: str, **arguments: Any) -> tuple[int, str]:
+        """Status and path of the page where one ends up."""
+        async with self._http.request(method, path, **arguments) as answer:
+            await answer.read()
+            return answer.status, answer.url.path
 
-
-def _xsrf(page: httpx.Response) -> dict[str, str]:
-    found = re.search(r'name="_xsrf"\s+value="([^"]+)"', page.text)
-    assert found is not None, f"{page.url} has no form: {page.status_code}"
-    return {"_xsrf": found.group(1)}
+    def _xsrf(self) -> str:
+        """The XSRF token the hub gave last."""
+        cookies = self._http.cookie_jar.filter_cookies(URL(self._site.url) / "hub/")
+        return cookies["_xsrf"].value
 
 
 async def _storm(site: sites.Site) -> Measured:
