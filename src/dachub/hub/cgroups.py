@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
@@ -133,6 +134,12 @@ def find(pid: int | None = None, proc: Path = PROC) -> ControlGroups:
                 names = set(controllers.split(",")) & set(options)
                 first |= _writable(dict.fromkeys(names, group))
     return ControlGroups(first, 1) if first else ControlGroups(second, 2)
+
+
+@cache
+def here() -> ControlGroups:
+    """Where this process may make groups; looked up once, for every start would wait for it."""
+    return find()
 
 
 def _lines(path: Path) -> list[str]:

@@ -27,7 +27,7 @@ class LimitedSpawner(ProcessSpawner):
 
     async def start(self) -> tuple[str, int]:
         """Start the process, and let it begin once it is limited."""
-        groups, session = cgroups.find(), self.session
+        groups, session = cgroups.here(), self.session
         if session is None or not groups.parents:
             return await super().start()
         self.cmd = [*GATE, *self.cmd]
@@ -51,7 +51,7 @@ class LimitedSpawner(ProcessSpawner):
 
     def memory_reason(self) -> str:
         """For the person: whether the kernel ended something for lack of memory; else nothing."""
-        if self.session is None or not cgroups.find().kills(self.session.session_id):
+        if self.session is None or not cgroups.here().kills(self.session.session_id):
             return ""
         gib = self.session.memory_bytes / 1024**3
         return (
@@ -61,5 +61,5 @@ class LimitedSpawner(ProcessSpawner):
 
     def remove_groups(self) -> None:
         """Remove the groups of a server that is dead. Blocks."""
-        if self.session is not None and not cgroups.find().remove(self.session.session_id):
+        if self.session is not None and not cgroups.here().remove(self.session.session_id):
             self.log.warning("%s: its control groups are still in use", self._log_name)

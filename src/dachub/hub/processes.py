@@ -36,7 +36,7 @@ def process_identity(pid: int) -> str | None:
 
 def session_processes(session_id: UUID) -> Iterator[int]:
     """Pids of all processes that were started for a session, some perhaps twice."""
-    yield from cgroups.find().processes(session_id)
+    yield from cgroups.here().processes(session_id)
     wanted = f"{SESSION_VARIABLE}={session_id}".encode()
     for entry in PROC.iterdir():
         if entry.name.isdigit():

@@ -106,7 +106,7 @@ class Runtime:
         for entry in left:
             if entry.session.session_id not in held:
                 await self._end_orphan(entry)
-        await asyncio.to_thread(cgroups.find().remove_empty)
+        await asyncio.to_thread(cgroups.here().remove_empty)
 
     async def _end_orphan(self, entry: OpenSession) -> None:
         session = entry.session
