@@ -22,6 +22,7 @@ from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
 from dachub.infra.clock import Clock, HeldClock
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
 from dachub.model.site import Environment, Size
+from dachub.notices.services import Notices
 
 OFFER = Offer(
     sizes=(
@@ -48,6 +49,7 @@ def accounting(
         people=PeopleService(people, groups, audit, clock),
         groups=GroupService(groups, people, audit, clock),
         audit=audit,
+        notices=Notices(session, clock).notices(),
     )
 
 

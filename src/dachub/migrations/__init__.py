@@ -18,8 +18,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+# Importing them registers the tables.
 import dachub.accounting.tables
-import dachub.directory.tables  # noqa: F401  (registers its tables)
+import dachub.directory.tables
+import dachub.notices.tables  # noqa: F401
 from dachub.infra.database import Base
 from dachub.model.problems import Conflict, Unavailable
 

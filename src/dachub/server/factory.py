@@ -20,6 +20,7 @@ from dachub.directory.services import Directory
 from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
 from dachub.model.problems import Unavailable
+from dachub.notices.services import Notices
 from dachub.server.hubapi import HubAPI
 
 PAUSE_SECONDS_MAX = 60
@@ -37,6 +38,8 @@ class Factory:
         self.logins = directory.logins
         self.accounts = directory.accounts
         self.groups = directory.groups
+        notices = Notices(session, clock)
+        self.notices = notices.notices
         accounting = Accounting(
             session,
             clock,
@@ -45,6 +48,7 @@ class Factory:
             people=directory.people(),
             groups=directory.groups(),
             audit=directory.audit(),
+            notices=notices.notices(),
         )
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions

@@ -20,6 +20,7 @@ from dachub.accounting.store.usage import UsageStore
 from dachub.accounting.store.workers import WorkerStore
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
+from dachub.notices.services import NoticeService
 
 
 class Accounting:
@@ -35,6 +36,7 @@ class Accounting:
         people: PeopleService,
         groups: GroupService,
         audit: AuditService,
+        notices: NoticeService,
     ) -> None:
         self._clock = clock
         self._settings = settings
@@ -42,6 +44,7 @@ class Accounting:
         self._people = people
         self._groups = groups
         self._audit = audit
+        self._notices = notices
         self._allocations = AllocationStore(session)
         self._ledger = LedgerStore(session)
         self._sessions = SessionStore(session)

@@ -1,0 +1,1 @@
+"""Notices: what the platform tells people, once each, where they want it."""

@@ -1,0 +1,1 @@
+"""Reports upwards: Open XDMoD, APEL, the quarterly report for the funder."""

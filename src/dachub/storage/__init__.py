@@ -1,0 +1,1 @@
+"""Storage of people and groups: samplers, history, quotas, rescue."""
