@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from dachub.model.awards import SiteAward
 from dachub.model.settings import Section
 from dachub.model.usage import Policy
 
@@ -22,4 +23,7 @@ class QuotaSettings(Section):
     )
     reconcile_seconds: int = Field(
         default=30, ge=5, description="How often ledger and running servers are compared"
+    )
+    site_awards: tuple[SiteAward, ...] = Field(
+        default=(), description="What the site itself was given, for its reports"
     )

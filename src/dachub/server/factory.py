@@ -53,6 +53,7 @@ class Factory:
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions
         self.usage = accounting.usage
+        self.awards = accounting.awards
         self.quota = accounting.quota
         self.allocations = accounting.allocations
         self.reconciler = accounting.reconciler

@@ -1,6 +1,7 @@
 """The rules of the ledger, of usage and of quotas."""
 
 from dachub.accounting.services.allocations import AllocationService
+from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
@@ -12,6 +13,7 @@ from dachub.accounting.services.workers import WorkerService
 __all__ = [
     "Accounting",
     "AllocationService",
+    "AwardService",
     "Ledger",
     "QuotaService",
     "Reconciler",

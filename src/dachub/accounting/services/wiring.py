@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import Offer
 from dachub.accounting.services.allocations import AllocationService
+from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
@@ -62,6 +63,10 @@ class Accounting:
     def usage(self) -> UsageService:
         """Usage reports."""
         return UsageService(self._usage, self._clock)
+
+    def awards(self) -> AwardService:
+        """The site's own awards."""
+        return AwardService(self.usage(), self._clock, self._settings)
 
     def quota(self) -> QuotaService:
         """Balances and decisions."""
