@@ -72,6 +72,10 @@ def test_first_file_changes_nothing_and_uncommented_is_the_default() -> None:
         ("login: {openid: {issuer: https://x}}", ["login.openid.client_id: field required"]),
         ("servers: {sizes: []}", ["servers.sizes"]),
         (
+            "servers: {sizes: [{name: rescue, milli_cores: 1, memory_bytes: 1}]}",
+            ["servers.sizes", "servers.rescue"],
+        ),
+        (
             "servers: {sizes: [{nam: a, milli_cores: 1, memory_bytes: 1}]}",
             ["servers.sizes.0.nam: unknown key; did you mean 'name'?"],
         ),

@@ -349,7 +349,7 @@ def _commented(section: type[BaseModel], indent: str) -> list[str]:
     for name, field in section.model_fields.items():
         inner = section_in(field.annotation)
         lines.append(f"#{indent}# {field.description}")
-        if inner is not None and field.default is None:
+        if inner is not None and isinstance(field.default, BaseModel | None):
             lines += [f"#{indent}{name}:", *_commented(inner, indent + "  ")]
             continue
         value = "..." if field.is_required() else _plain(field.get_default())

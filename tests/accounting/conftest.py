@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Offer
+from dachub.accounting.models import Offer, StartCheck
 from dachub.accounting.services import Accounting
 from dachub.accounting.settings import QuotaSettings
 from dachub.directory.models import Principal, PrincipalKind
@@ -21,7 +21,7 @@ from dachub.directory.store.people import PersonStore
 from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
 from dachub.infra.clock import Clock, HeldClock
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
-from dachub.model.site import Environment, Size
+from dachub.model.site import RESCUE_SIZE, Environment, Size
 from dachub.notices.services import Notices
 
 OFFER = Offer(
@@ -30,13 +30,17 @@ OFFER = Offer(
         Size(name="large", milli_cores=4000, memory_bytes=2**33, groups=("lensing",)),
     ),
     environments=(Environment(name="astronomy"),),
+    rescue=Size(name=RESCUE_SIZE, milli_cores=500, memory_bytes=2**30),
     contact="help@observatory.example",
 )
 ADMINISTRATOR = Principal("root-admin", PrincipalKind.PERSON, administrator=True)
 
 
 def accounting(
-    session: AsyncSession, clock: Clock, settings: QuotaSettings | None = None
+    session: AsyncSession,
+    clock: Clock,
+    settings: QuotaSettings | None = None,
+    start_checks: Sequence[StartCheck] = (),
 ) -> Accounting:
     """All services on ``session``."""
     audit = AuditService(AuditStore(session), clock)
@@ -50,6 +54,7 @@ def accounting(
         groups=GroupService(groups, people, audit, clock),
         audit=audit,
         notices=Notices(session, clock).notices(),
+        start_checks=start_checks,
     )
 
 

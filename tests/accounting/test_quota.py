@@ -10,7 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.accounting.conftest import ADMINISTRATOR, Describe, accounting, life
 
-from dachub.accounting.models import Grant
+from dachub.accounting.models import Grant, RescueReason
 from dachub.accounting.services import Accounting
 from dachub.accounting.services.balance import pool, stretches
 from dachub.accounting.settings import QuotaSettings
@@ -286,3 +286,21 @@ async def test_sessions_of_a_removed_person_stay_charged(
     await use(services, session, 1)
     assert (await services.quota().balance("lensing")).used == 3_600_000
     assert await db.get(SessionRow, session.session_id) is not None
+
+
+async def test_who_must_make_room_gets_the_rescue_size_instead_of_the_chosen_one(
+    lensing: str, clock: HeldClock, db: AsyncSession
+) -> None:
+    async def full(username: str, group: str) -> RescueReason | None:
+        assert group == "lensing"
+        return RescueReason("files-over-quota", "120 of 100 GiB") if username == "grace" else None
+
+    async def fine(username: str, group: str) -> RescueReason | None:
+        return None
+
+    quota = accounting(db, clock, start_checks=(fine, full)).quota()
+    decision = await quota.authorize(ask(size="large"))
+    assert (decision.allowed, decision.code) == (True, "files-over-quota")
+    assert (decision.size, decision.rescue) == ("rescue", "120 of 100 GiB")
+    decision = await quota.authorize(ask("ada", size="large"))
+    assert (decision.allowed, decision.size, decision.rescue) == (True, "large", None)

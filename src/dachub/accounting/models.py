@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import ClassVar
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -174,7 +174,23 @@ class Offer:
 
     sizes: Sequence[Size]
     environments: Sequence[Environment]
+    rescue: Size
     contact: str = "your administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class RescueReason:
+    """Why a person may start a rescue session only; ``message`` is for them."""
+
+    code: str
+    message: str
+
+
+class StartCheck(Protocol):
+    """Asked before a server starts; what it finds counts for this start only."""
+
+    async def __call__(self, username: str, group: str) -> RescueReason | None:
+        """Why this person, on this group, must make room first; ``None`` where all is well."""
 
 
 class ActiveServer(BaseModel):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from dachub.model.settings import Section
-from dachub.model.site import Environment, Size
+from dachub.model.site import RESCUE_SIZE, Environment, Size
 
 Preset = Literal["egi-check-in", "iris-iam", "keycloak", "generic"]
 
@@ -103,6 +103,39 @@ class LoginSettings(Section):
     attempts_per_minute: int = Field(default=10, ge=1, description="Password attempts per person")
 
 
+class RescueSettings(Section):
+    """Sessions in which people make room, where their home is full or over its quota."""
+
+    milli_cores: int = Field(
+        default=500, gt=0, le=1_024_000, description="Computing power of a rescue session"
+    )
+    memory_bytes: int = Field(default=1024**3, gt=0, description="Memory of a rescue session")
+    limit_seconds: int = Field(
+        default=3600, ge=60, description="A rescue session ends after this, come what may"
+    )
+    free_bytes_min: int = Field(
+        default=16 * 1024**2, ge=0, description="A home with less room than this counts as full"
+    )
+    free_files_min: int = Field(
+        default=100, ge=0, description="A home with room for fewer files than this counts as full"
+    )
+    scratch_directories: tuple[Path, ...] = Field(
+        default=(Path("/dev/shm"), Path("/run"), Path("/tmp")),  # noqa: S108  a name of our own there
+        min_length=1,
+        description="Where a rescue session may write; the first with room outside of the home",
+    )
+
+    @property
+    def size(self) -> Size:
+        """Its size, which is charged like any."""
+        return Size(
+            name=RESCUE_SIZE,
+            title="Rescue",
+            milli_cores=self.milli_cores,
+            memory_bytes=self.memory_bytes,
+        )
+
+
 class ServerSettings(Section):
     """Users' servers."""
 
@@ -130,6 +163,9 @@ class ServerSettings(Section):
         min_length=1,
         description="Sizes people choose from; the first is preset",
     )
+    rescue: RescueSettings = Field(
+        default=RescueSettings(), description="Sessions in which people make room"
+    )
     environments: tuple[Environment, ...] = Field(
         default=(
             Environment(
@@ -141,6 +177,13 @@ class ServerSettings(Section):
         min_length=1,
         description="Software people choose from; the first is preset",
     )
+
+    @field_validator("sizes")
+    @classmethod
+    def _rescue_is_no_choice(cls, sizes: tuple[Size, ...]) -> tuple[Size, ...]:
+        if any(size.name == RESCUE_SIZE for size in sizes):
+            raise ValueError(f"the name '{RESCUE_SIZE}' is taken: see servers.rescue")
+        return sizes
 
 
 class SiteSettings(Section):

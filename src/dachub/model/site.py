@@ -11,6 +11,8 @@ from dachub.model.names import GroupSlug
 from dachub.model.problems import DachubError
 
 Option = TypeVar("Option", "Size", "Environment")
+RESCUE_SIZE = "rescue"
+"""Name of the size of a session in which a person makes room; nobody chooses it."""
 OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$")]
 
 

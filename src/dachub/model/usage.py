@@ -129,6 +129,11 @@ class Decision(BaseModel):
     size: str | None = None
     environment: str | None = None
     balance: GroupBalance | None = None
+    rescue: str | None = Field(
+        default=None,
+        description="Why only a rescue session may start, in which the person makes room; "
+        "its size is the site's, not the chosen one",
+    )
 
 
 class StartOptions(BaseModel):

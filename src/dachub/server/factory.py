@@ -44,11 +44,17 @@ class Factory:
             session,
             clock,
             settings.quota,
-            Offer(settings.servers.sizes, settings.servers.environments, settings.site.contact),
+            Offer(
+                settings.servers.sizes,
+                settings.servers.environments,
+                settings.servers.rescue.size,
+                settings.site.contact,
+            ),
             people=directory.people(),
             groups=directory.groups(),
             audit=directory.audit(),
             notices=notices.notices(),
+            start_checks=(),
         )
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from dachub.accounting.models import Grant, Offer
+from dachub.accounting.models import Grant, Offer, RescueReason, StartCheck
 from dachub.accounting.services.balance import Pool, pool, stretches
 from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.allocations import AllocationStore
@@ -42,6 +43,7 @@ class QuotaService:
         clock: Clock,
         settings: QuotaSettings,
         offer: Offer,
+        start_checks: Sequence[StartCheck] = (),
     ) -> None:
         self._allocations = allocations
         self._usage = usage
@@ -52,6 +54,7 @@ class QuotaService:
         self._clock = clock
         self._settings = settings
         self._offer = offer
+        self._start_checks = start_checks
 
     async def balance(self, group: str) -> GroupBalance:
         """What a group used and has left now; asks nobody's rights.
@@ -122,6 +125,9 @@ class QuotaService:
                     f"if that does not help, ask {self._offer.contact}."
                 )
             return await self._refuse(request, refusal.code, message)
+        rescue = await self._rescue(request.username, choice.group)
+        if rescue is not None:
+            choice = choice.model_copy(update={"size": self._offer.rescue})
         balance = await self.balance(choice.group)
         spent = balance.left is not None and balance.left <= 0
         if balance.policy is Policy.DENY and (spent or balance.allocated is None):
@@ -129,12 +135,21 @@ class QuotaService:
             return await self._refuse(request, code, balance.message, choice, balance)
         return Decision(
             allowed=True,
+            code=rescue.code if rescue else "ok",
+            rescue=rescue.message if rescue else None,
             message=balance.message,
             group=choice.group,
             size=choice.size.name,
             environment=choice.environment.name,
             balance=balance,
         )
+
+    async def _rescue(self, username: str, group: str) -> RescueReason | None:
+        """The first reason that a check finds."""
+        for check in self._start_checks:
+            if (reason := await check(username, group)) is not None:
+                return reason
+        return None
 
     async def _refuse(
         self,

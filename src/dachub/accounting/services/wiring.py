@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Offer
+from dachub.accounting.models import Offer, StartCheck
 from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.ledger import Ledger
@@ -38,6 +40,7 @@ class Accounting:
         groups: GroupService,
         audit: AuditService,
         notices: NoticeService,
+        start_checks: Sequence[StartCheck] = (),
     ) -> None:
         self._clock = clock
         self._settings = settings
@@ -46,6 +49,7 @@ class Accounting:
         self._groups = groups
         self._audit = audit
         self._notices = notices
+        self._start_checks = start_checks
         self._allocations = AllocationStore(session)
         self._ledger = LedgerStore(session)
         self._sessions = SessionStore(session)
@@ -80,6 +84,7 @@ class Accounting:
             self._clock,
             self._settings,
             self._offer,
+            self._start_checks,
         )
 
     def allocations(self) -> AllocationService:
