@@ -141,7 +141,7 @@ async def check_agreement(services: Accounting, told: Sequence[SessionEvent]) ->
             at = until
     since, until = NOW - timedelta(days=30), NOW + timedelta(days=30)
     report = services.usage().report
-    every: list[UsageDimension] = ["day", "user", "group", "kind"]
+    every: list[UsageDimension] = ["day", "user", "group", "kind", "size", "environment"]
     full = await report(ADMINISTRATOR, since=since, until=until, dimensions=every)
     assert full.total == Usage(
         milli_core_seconds=total, memory_byte_seconds=memory, gpu_seconds=gpus

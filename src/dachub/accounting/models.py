@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from dachub.model.problems import Conflict, InvalidInput
-from dachub.model.sessions import EndReason, SessionDescription
+from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionDescription
 from dachub.model.site import Environment, Size
 from dachub.model.usage import Policy
 
@@ -29,6 +29,30 @@ class InvalidAmount(InvalidInput):
     """An amount that is no number, not whole in the base unit, or out of range."""
 
     code = "invalid-amount"
+
+
+class SessionNotStarted(Conflict):
+    """A correction of a session for which nothing is charged."""
+
+    code = "session-not-started"
+
+
+class SessionRunning(Conflict):
+    """A correction of the end of a session that has not ended."""
+
+    code = "session-running"
+
+
+class SessionChangedSize(Conflict):
+    """A correction of a session with several segments, which has no single start and end."""
+
+    code = "session-changed-size"
+
+
+class CorrectionChangesNothing(Conflict):
+    """A correction that says what holds already."""
+
+    code = "correction-changes-nothing"
 
 
 class AllocationBelowZero(Conflict):
@@ -106,6 +130,14 @@ class Life:
 
 
 @dataclass(frozen=True, slots=True)
+class Charged:
+    """The stretch [since, until) that a session is charged; open while it runs."""
+
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """The stretch [since, until) of a segment that ``usage_day`` holds."""
 
@@ -115,13 +147,30 @@ class Counted:
 
 @dataclass(slots=True)
 class Entry:
-    """A session in the ledger, with its segment as far as there is one."""
+    """A session in the ledger, with its segment as far as there is one.
+
+    ``life`` is what was reported, ``correction`` the latest; together they say what is charged.
+    """
 
     description: SessionDescription
     life: Life = Life()
+    correction: Correction | None = None
     stored: bool = False
     segment_id: int | None = None
     counted: Counted | None = None
+
+    @property
+    def charged(self) -> Charged | None:
+        """What is charged: what was reported, unless a correction says otherwise."""
+        if self.life.start is None:
+            return None
+        since, until = self.life.start.at, self.life.ended_at
+        match self.correction:
+            case Correction(action=CorrectionAction.VOID):
+                until = since
+            case Correction(action=CorrectionAction.AMEND) as amended:
+                since, until = amended.started_at or since, amended.ended_at or until
+        return Charged(since, until and max(since, until))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -132,6 +181,20 @@ class UsageKey:
     username: str
     group: str
     kind: str
+    size: str
+    environment: str
+
+    @classmethod
+    def of(cls, day: date, description: SessionDescription) -> UsageKey:
+        """The key under which a session's usage of a day is kept."""
+        return cls(
+            day,
+            description.username,
+            description.group,
+            description.kind.value,
+            description.size,
+            description.environment,
+        )
 
 
 @dataclass(slots=True)

@@ -58,7 +58,7 @@ class SessionRow(Base):
 
 
 class SegmentRow(Base):
-    """A stretch [started_at, ended_at) of a session with constant resources.
+    """A stretch [started_at, ended_at) of a session with constant resources, as it is charged.
 
     ``usage_day`` holds its usage up to ``counted_to``; once it is closed, that is its end.
     """
@@ -82,8 +82,27 @@ class SegmentRow(Base):
     gpus: Mapped[int]
 
 
+class CorrectionRow(Base):
+    """An appended correction of what a session is charged; never updated or deleted."""
+
+    __tablename__ = "session_correction"
+    __table_args__ = (
+        CheckConstraint("action in ('void', 'amend', 'restore')", name="action"),
+        Index(None, "session_id", "correction_id"),
+    )
+
+    correction_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("session.session_id"))
+    action: Mapped[str] = mapped_column(String(10))
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str]
+    author: Mapped[str]
+    at: Mapped[datetime]
+
+
 class UsageDayRow(Base):
-    """Usage counted so far by (day, user, group, kind); can be rebuilt from the segments."""
+    """Usage counted so far by what it is kept by; can be rebuilt from the segments."""
 
     __tablename__ = "usage_day"
     __table_args__ = (Index(None, "group", "day"),)
@@ -92,6 +111,8 @@ class UsageDayRow(Base):
     username: Mapped[str] = mapped_column(String(32), primary_key=True)
     group: Mapped[str] = mapped_column(String(20), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    size: Mapped[str] = mapped_column(String(63), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(63), primary_key=True)
     milli_core_seconds: Mapped[int] = mapped_column(BigInteger)
     memory_byte_seconds: Mapped[int] = mapped_column(Numeric(38, 0))
     gpu_seconds: Mapped[int] = mapped_column(BigInteger)

@@ -30,9 +30,13 @@ class Dimension(StrEnum):
     """What usage is summed by."""
 
     DAY = "day"
+    MONTH = "month"
     USER = "user"
     GROUP = "group"
     KIND = "kind"
+    SIZE = "size"
+    ENVIRONMENT = "environment"
+    INSTITUTION = "institution"
 
 
 class UsageDiffers(DachubError):
@@ -43,9 +47,13 @@ class UsageDiffers(DachubError):
 
 NAMES: Columns[UsageRow] = {
     "day": lambda row: row.day,
+    "month": lambda row: None if row.month is None else f"{row.month:%Y-%m}",
     "user": lambda row: row.username,
     "group": lambda row: row.group,
     "kind": lambda row: row.kind,
+    "size": lambda row: row.size,
+    "environment": lambda row: row.environment,
+    "institution": lambda row: row.institution,
 }
 AMOUNTS: Columns[UsageRow] = {
     "core-hours": lambda row: f"{row.core_hours:,.4f}",

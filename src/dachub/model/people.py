@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -120,6 +121,28 @@ class Affiliation(BaseModel):
     stale: bool = Field(description="Last asserted longer ago than the site accepts")
 
 
+UNKNOWN_INSTITUTION = "unknown"
+
+
+def institution(affiliations: Iterable[str]) -> str:
+    """The one institution that a person's work is counted under.
+
+    Parameters
+    ----------
+    affiliations
+        The current ones, the last asserted first.
+
+    Returns
+    -------
+    str
+        The domain of the first that has one (``ed.ac.uk`` of ``staff@ed.ac.uk``), else the first as
+        it stands (some providers tell only a name), else ``unknown``.
+    """
+    told = [value.strip() for value in affiliations]
+    domains = (value.rpartition("@")[2].strip().lower() for value in told if "@" in value)
+    return next(filter(None, domains), None) or next(filter(None, told), UNKNOWN_INSTITUTION)
+
+
 class Person(BaseModel):
     """A registered person."""
 
@@ -132,8 +155,13 @@ class Person(BaseModel):
     disabled_reason: str | None
     created_at: datetime
     last_login_at: datetime | None
-    affiliations: list[Affiliation] = []
+    affiliations: list[Affiliation] = Field(default=[], description="The last asserted first")
     groups: list[GroupMembership] = []
+
+    @property
+    def institution(self) -> str:
+        """What the person's usage is counted under."""
+        return institution(known.value for known in self.affiliations if known.current)
 
 
 class MembershipRecord(BaseModel):

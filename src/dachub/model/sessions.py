@@ -108,8 +108,37 @@ class EventReceipt(BaseModel):
     refused: list[RefusedEvent] = []
 
 
+class CorrectionAction(StrEnum):
+    """What a correction does to what a session is charged."""
+
+    VOID = "void"  # nothing is charged
+    AMEND = "amend"  # another start, another end, or both
+    RESTORE = "restore"  # as it was reported
+
+
+class Correction(BaseModel):
+    """An appended correction of what a session is charged; of several the latest holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: CorrectionAction
+    started_at: Moment | None = Field(
+        default=None, description="Charged from then on; as reported where not given"
+    )
+    ended_at: Moment | None = Field(
+        default=None, description="Charged up to then; as reported where not given"
+    )
+    reason: str
+    author: str
+    at: datetime
+
+
 class SessionRecord(BaseModel):
-    """A session as the ledger knows it; fields are named as the ledger's columns."""
+    """A session as the ledger charges it; fields are named as the ledger's columns.
+
+    Where a correction amends it, ``started_at`` and ``ended_at`` are those of the correction. A
+    voided session keeps its times, and is charged nothing.
+    """
 
     session_id: UUID
     export_id: int
@@ -133,3 +162,15 @@ class SessionRecord(BaseModel):
     stop_due_reason: str | None = None
     state: Literal["requested", "running", "ended"]
     core_seconds: float = Field(description="Cores x seconds so far; exact to three decimals")
+    correction: Correction | None = Field(default=None, description="The latest, if there is any")
+    reported_started_at: datetime | None = Field(
+        default=None, description="What was reported, where a correction says otherwise"
+    )
+    reported_ended_at: datetime | None = Field(
+        default=None, description="What was reported, where a correction says otherwise"
+    )
+
+    @property
+    def is_void(self) -> bool:
+        """Whether an administrator decided that it is charged nothing."""
+        return self.correction is not None and self.correction.action is CorrectionAction.VOID

@@ -35,7 +35,9 @@ class Policy(StrEnum):
     DENY = "deny"
 
 
-UsageDimension = Literal["day", "user", "group", "kind"]
+UsageDimension = Literal[
+    "day", "month", "user", "group", "kind", "size", "environment", "institution"
+]
 
 
 class Usage(BaseModel):
@@ -55,9 +57,15 @@ class UsageRow(Usage):
     """Usage of one combination of the dimensions that were asked for; others are ``None``."""
 
     day: date | None = None
+    month: date | None = Field(default=None, description="Its first day")
     username: str | None = None
     group: str | None = None
     kind: str | None = None
+    size: str | None = None
+    environment: str | None = None
+    institution: str | None = Field(
+        default=None, description="Of the person as of now; `unknown` without an affiliation"
+    )
 
 
 class UsageReport(BaseModel):

@@ -58,6 +58,7 @@ class Factory:
         )
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions
+        self.corrections = accounting.corrections
         self.usage = accounting.usage
         self.awards = accounting.awards
         self.quota = accounting.quota

@@ -2,6 +2,7 @@
 
 from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
+from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
@@ -14,6 +15,7 @@ __all__ = [
     "Accounting",
     "AllocationService",
     "AwardService",
+    "CorrectionService",
     "Ledger",
     "QuotaService",
     "Reconciler",

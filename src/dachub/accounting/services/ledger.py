@@ -19,6 +19,7 @@ from dachub.accounting.models import (
     End,
     Entry,
     Life,
+    SessionChangedSize,
     Start,
     UsageDifference,
     UsageKey,
@@ -27,6 +28,7 @@ from dachub.accounting.store.ledger import LedgerStore
 from dachub.accounting.store.workers import WorkerStore
 from dachub.infra.clock import Clock
 from dachub.model.sessions import (
+    Correction,
     EndReason,
     EventKind,
     EventReceipt,
@@ -107,6 +109,32 @@ class Ledger:
         await self._store.add(new)
         await self._store.change(changed)
         await self._store.put_segments(moved)
+        await self._store.add_usage(deltas)
+
+    async def entry(self, session_id: UUID) -> Entry | None:
+        """A session, to be corrected: nobody else writes to the ledger until the transaction ends.
+
+        Raises
+        ------
+        SessionChangedSize
+            If it has several segments: what to make of each, a start and an end cannot say.
+        """
+        await self._store.lock()
+        entry = (await self._store.entries([session_id])).get(session_id)
+        if entry is not None and await self._store.count_segments(session_id) > 1:
+            raise SessionChangedSize(
+                "This session changed its resources while it ran; such sessions cannot be "
+                "corrected yet. Adjust the group's allocation instead, with the reason."
+            )
+        return entry
+
+    async def correct(self, entry: Entry, correction: Correction) -> None:
+        """Append a correction to an :meth:`entry` that has started; what is charged follows."""
+        entry.correction = correction
+        deltas: dict[UsageKey, Amounts] = {}
+        _count(entry, _counted(entry), deltas)
+        await self._store.add_correction(entry.description.session_id, correction)
+        await self._store.put_segments([entry])
         await self._store.add_usage(deltas)
 
     async def count_open_days(self) -> int:
@@ -215,13 +243,13 @@ def _life_of(event: SessionEvent) -> Life:
 
 
 def _counted(entry: Entry) -> Counted | None:
-    """How far the entry's segment is to be counted, now that its life is known."""
-    start, ended_at, before = entry.life.start, entry.life.ended_at, entry.counted
-    if start is None:
+    """How far the entry's segment is to be counted, now that it is known what is charged."""
+    charged, before = entry.charged, entry.counted
+    if charged is None:
         return None
-    if ended_at is not None:
-        return Counted(start.at, ended_at)
-    return Counted(start.at, max(start.at, before.until) if before else start.at)
+    if charged.until is not None:
+        return Counted(charged.since, charged.until)
+    return Counted(charged.since, max(charged.since, before.until) if before else charged.since)
 
 
 def _count(entry: Entry, counted: Counted | None, deltas: dict[UsageKey, Amounts]) -> None:
@@ -240,9 +268,7 @@ def _add(
     if counted is None:
         return
     for midnight, seconds in split_by_day(counted.since, counted.until):
-        key = UsageKey(
-            midnight.date(), description.username, description.group, description.kind.value
-        )
+        key = UsageKey.of(midnight.date(), description)
         deltas.setdefault(key, Amounts()).add(description, sign * seconds)
 
 

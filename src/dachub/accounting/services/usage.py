@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from dachub.accounting.models import InvalidPeriod
 from dachub.accounting.store.usage import UsageStore
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.directory.services import PeopleService
 from dachub.infra.clock import Clock
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, PermissionDenied
@@ -64,8 +65,9 @@ def require_may_see(by: Principal, *, username: str | None, group: str | None) -
 class UsageService:
     """Reports usage to the second."""
 
-    def __init__(self, store: UsageStore, clock: Clock) -> None:
+    def __init__(self, store: UsageStore, people: PeopleService, clock: Clock) -> None:
         self._store = store
+        self._people = people
         self._clock = clock
 
     async def report(
@@ -84,7 +86,8 @@ class UsageService:
         Parameters
         ----------
         dimensions
-            What to sum by; nothing for one total. Its order is the order of the rows.
+            What to sum by; nothing for one total. Its order is the order of the rows. Every
+            person counts under one institution, that of now.
 
         Raises
         ------
@@ -98,6 +101,7 @@ class UsageService:
             raise InvalidInput("A name cannot contain the character NUL.")
         now = self._clock.now()
         dimensions = list(dict.fromkeys(dimensions))
+        by_institution = "institution" in dimensions
         rows = await self._store.rows(
             since=since,
             until=until,
@@ -106,6 +110,7 @@ class UsageService:
             username=username,
             group=group,
             kind=kind,
+            institutions=await self._people.institutions() if by_institution else None,
         )
         used = [
             row

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dachub.accounting.models import Offer, StartCheck
 from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
+from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
@@ -17,6 +18,7 @@ from dachub.accounting.services.usage import UsageService
 from dachub.accounting.services.workers import WorkerService
 from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.allocations import AllocationStore
+from dachub.accounting.store.corrections import CorrectionStore
 from dachub.accounting.store.ledger import LedgerStore
 from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.usage import UsageStore
@@ -51,6 +53,7 @@ class Accounting:
         self._notices = notices
         self._start_checks = start_checks
         self._allocations = AllocationStore(session)
+        self._corrections = CorrectionStore(session)
         self._ledger = LedgerStore(session)
         self._sessions = SessionStore(session)
         self._usage = UsageStore(session)
@@ -64,9 +67,19 @@ class Accounting:
         """Sessions, to be read."""
         return SessionService(self._sessions, self._clock)
 
+    def corrections(self) -> CorrectionService:
+        """Corrections of what sessions are charged."""
+        return CorrectionService(
+            self.ledger(),
+            self.sessions(),
+            self._corrections,
+            self._audit,
+            self._clock,
+        )
+
     def usage(self) -> UsageService:
         """Usage reports."""
-        return UsageService(self._usage, self._clock)
+        return UsageService(self._usage, self._people, self._clock)
 
     def awards(self) -> AwardService:
         """The site's own awards."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import (
     Amounts,
+    Charged,
     Counted,
     End,
     Entry,
@@ -22,8 +24,9 @@ from dachub.accounting.models import (
     UsageKey,
 )
 from dachub.accounting.store.bulk import rows_of
-from dachub.accounting.tables import SegmentRow, SessionRow, UsageDayRow
-from dachub.model.sessions import EndReason, Kind, SessionDescription
+from dachub.accounting.store.corrections import correction_of, latest_corrections
+from dachub.accounting.tables import CorrectionRow, SegmentRow, SessionRow, UsageDayRow
+from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
 LEDGER_LOCK = 0x64616368756201
 RECONCILE_LOCK = 0x64616368756202
@@ -37,11 +40,13 @@ _LIFE = (
     "end_is_estimate",
     "last_seen_at",
 )
+_KEY = tuple(field.name for field in fields(UsageKey))
+_KEY_COLUMNS = ", ".join(f'"{name}"' for name in _KEY)
 _AMOUNTS = ("milli_core_seconds", "memory_byte_seconds", "gpu_seconds")
 
 # What usage_day must be: every segment split at midnights (UTC) as far as it is counted.
 _EXPECTED = """
-    select d::date as day, s.username, s."group", s.kind,
+    select d::date as day, s.username, s."group", s.kind, s.size, s.environment,
            sum(t.seconds * g.milli_cores)::bigint as milli_core_seconds,
            sum(t.seconds::numeric * g.memory_bytes) as memory_byte_seconds,
            sum(t.seconds * g.gpus)::bigint as gpu_seconds
@@ -54,7 +59,7 @@ _EXPECTED = """
         least(g.counted_to at time zone 'UTC', d + interval '1 day')
         - greatest(g.started_at at time zone 'UTC', d))::bigint as seconds) t
     where t.seconds > 0
-    group by 1, 2, 3, 4
+    group by 1, 2, 3, 4, 5, 6
 """
 
 
@@ -93,17 +98,31 @@ class LedgerStore:
 
     async def _entries(self, *conditions: ColumnElement[bool]) -> dict[UUID, Entry]:
         columns = SessionRow.__table__.columns
+        correction = latest_corrections()
         rows = await self._session.execute(
             select(
                 *(columns[name] for name in (*_FIXED, *_LIFE)),
                 SegmentRow.segment_id,
                 SegmentRow.started_at.label("counted_since"),
                 SegmentRow.counted_to,
+                *(column for column in correction.c if column.name != "session_id"),
             )
             .outerjoin(SegmentRow, SegmentRow.session_id == SessionRow.session_id)
+            .outerjoin(correction, correction.c.session_id == SessionRow.session_id)
             .where(*conditions)
         )
         return {row["session_id"]: _entry(row) for row in rows.mappings()}
+
+    async def count_segments(self, session_id: UUID) -> int:
+        """How many segments a session has."""
+        counted = select(func.count()).where(SegmentRow.session_id == session_id)
+        return await self._session.scalar(counted) or 0
+
+    async def add_correction(self, session_id: UUID, correction: Correction) -> None:
+        """Append a correction; the segments are left to the caller."""
+        await self._session.execute(
+            insert(CorrectionRow).values(session_id=session_id, **correction.model_dump())
+        )
 
     async def add(self, entries: Sequence[Entry]) -> None:
         """Add sessions the ledger does not know."""
@@ -136,9 +155,11 @@ class LedgerStore:
         """Write the segments of sessions that have started; those without an id are added."""
         for new in (True, False):
             records = [
-                _segment_columns(entry, entry.counted)
+                _segment_columns(entry, charged, entry.counted)
                 for entry in entries
-                if entry.counted is not None and (entry.segment_id is None) is new
+                if (charged := entry.charged) is not None
+                and entry.counted is not None
+                and (entry.segment_id is None) is new
             ]
             if not records:
                 continue
@@ -160,10 +181,7 @@ class LedgerStore:
         """Add to ``usage_day``; amounts may be negative."""
         records = [
             {
-                "day": key.day,
-                "username": key.username,
-                "group": key.group,
-                "kind": key.kind,
+                **{name: getattr(key, name) for name in _KEY},
                 **{name: getattr(amounts, name) for name in _AMOUNTS},
             }
             for key, amounts in sorted(deltas.items())
@@ -177,7 +195,7 @@ class LedgerStore:
         columns = UsageDayRow.__table__.columns
         await self._session.execute(
             statement.on_conflict_do_update(
-                index_elements=["day", "username", "group", "kind"],
+                index_elements=_KEY,
                 set_={name: columns[name] + statement.excluded[name] for name in _AMOUNTS},
             )
         )
@@ -187,10 +205,7 @@ class LedgerStore:
         await self._session.execute(text("set local statement_timeout = '1h'"))
         await self._session.execute(text("delete from usage_day"))
         result = await self._session.execute(
-            text(
-                'insert into usage_day (day, username, "group", kind, milli_core_seconds,'
-                f" memory_byte_seconds, gpu_seconds) {_EXPECTED}"
-            )
+            text(f"insert into usage_day ({_KEY_COLUMNS}, {', '.join(_AMOUNTS)}) {_EXPECTED}")
         )
         return int(getattr(result, "rowcount", 0))
 
@@ -200,23 +215,23 @@ class LedgerStore:
         rows = await self._session.execute(
             text(f"""
             with expected as ({_EXPECTED})
-            select day, username, "group", kind,
+            select {_KEY_COLUMNS},
                    coalesce(c.milli_core_seconds, 0) as counted,
                    coalesce(e.milli_core_seconds, 0) as expected
-            from expected e full join usage_day c using (day, username, "group", kind)
+            from expected e full join usage_day c using ({_KEY_COLUMNS})
             where (coalesce(c.milli_core_seconds, 0), coalesce(c.memory_byte_seconds, 0),
                    coalesce(c.gpu_seconds, 0))
                is distinct from
                   (coalesce(e.milli_core_seconds, 0), coalesce(e.memory_byte_seconds, 0),
                    coalesce(e.gpu_seconds, 0))
-            order by 1, 2, 3, 4
+            order by 1, 2, 3, 4, 5, 6
             """)  # noqa: S608 - nothing from outside is put in
         )
         return [
             UsageDifference(
-                UsageKey(row.day, row.username, row.group, row.kind), row.counted, row.expected
+                UsageKey(**{name: row[name] for name in _KEY}), row["counted"], row["expected"]
             )
-            for row in rows
+            for row in rows.mappings()
         ]
 
 
@@ -236,6 +251,7 @@ def _entry(row: RowMapping) -> Entry:
             else None,
             _utc(row["last_seen_at"]),
         ),
+        correction=correction_of(row),
         stored=True,
         segment_id=row["segment_id"],
         counted=Counted(counted_since, counted_to) if counted_since and counted_to else None,
@@ -263,12 +279,12 @@ def _life_columns(life: Life) -> dict[str, Any]:
     }
 
 
-def _segment_columns(entry: Entry, counted: Counted) -> dict[str, Any]:
+def _segment_columns(entry: Entry, charged: Charged, counted: Counted) -> dict[str, Any]:
     return {
         "segment_id": entry.segment_id,
         "session_id": entry.description.session_id,
-        "started_at": counted.since,
-        "ended_at": entry.life.ended_at,
+        "started_at": charged.since,
+        "ended_at": charged.until,
         "counted_to": counted.until,
         "milli_cores": entry.description.milli_cores,
         "memory_bytes": entry.description.memory_bytes,

@@ -21,8 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import SegmentRow, SessionRow
-from dachub.model.sessions import EndReason, SessionRecord
+from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionRecord
 from dachub.model.units import core_seconds
 
 State = Literal["requested", "running", "ended"]
@@ -119,7 +120,12 @@ def _select(now: datetime) -> Select[Any]:
         .where(SegmentRow.session_id == SessionRow.session_id)
         .scalar_subquery()
     )
-    return select(*SessionRow.__table__.columns, used.label("milli_core_seconds"))
+    correction = latest_corrections()
+    return select(
+        *SessionRow.__table__.columns,
+        used.label("milli_core_seconds"),
+        *(column for column in correction.c if column.name != "session_id"),
+    ).outerjoin(correction, correction.c.session_id == SessionRow.session_id)
 
 
 def _end_reason(row: Mapping[str, Any]) -> str | None:
@@ -136,21 +142,41 @@ def _end_reason(row: Mapping[str, Any]) -> str | None:
 
 def _record(row: Mapping[str, Any]) -> SessionRecord:
     state: State = "requested"
-    started_at, ended_at = row["started_at"], row["ended_at"]
-    backwards = False
-    if ended_at is not None:
+    if row["ended_at"] is not None:
         state = "ended"
-        backwards = started_at is not None and ended_at < started_at
-    elif started_at is not None:
+    elif row["started_at"] is not None:
         state = "running"
+    correction = correction_of(row)
+    values = {**row, "correction": correction}
+    if correction is not None and correction.action is CorrectionAction.AMEND:
+        values |= _amended(row, correction)
+    started_at, ended_at = values["started_at"], values["ended_at"]
+    # The row keeps what was reported; a clock that ran backwards makes no negative time.
+    if started_at is not None and ended_at is not None and ended_at < started_at:
+        values |= {"ended_at": started_at, "end_is_estimate": True}
     return SessionRecord.model_validate(
         {
-            **row,
-            # The row keeps what was reported; a clock that ran backwards makes no negative time.
-            "ended_at": started_at if backwards else ended_at,
-            "end_is_estimate": row["end_is_estimate"] or backwards,
+            **values,
             "end_reason": _end_reason(row),
             "state": state,
             "core_seconds": core_seconds(int(row["milli_core_seconds"])),
         }
     )
+
+
+def _amended(row: Mapping[str, Any], correction: Correction) -> dict[str, Any]:
+    """What a correction says instead of the row; what it leaves open stays as reported."""
+    values: dict[str, Any] = {}
+    if correction.started_at is not None:
+        values |= {
+            "started_at": correction.started_at,
+            "start_is_estimate": False,
+            "reported_started_at": row["started_at"],
+        }
+    if correction.ended_at is not None and row["ended_at"] is not None:
+        values |= {
+            "ended_at": correction.ended_at,
+            "end_is_estimate": False,
+            "reported_ended_at": row["ended_at"],
+        }
+    return values

@@ -10,7 +10,7 @@ from dachub.directory.services.text import clean
 from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import PersonStore
 from dachub.infra.clock import Clock
-from dachub.model.people import Person
+from dachub.model.people import Person, institution
 from dachub.model.problems import Conflict, InvalidInput, NotFound
 
 PEOPLE_MAX = 1000
@@ -82,6 +82,11 @@ class PeopleService:
     async def count(self) -> int:
         """How many people are registered."""
         return await self._people.count()
+
+    async def institutions(self) -> dict[str, str]:
+        """Username -> institution, of everybody who has one; the rule is :func:`institution`."""
+        current = await self._people.current_affiliations()
+        return {username: institution(values) for username, values in current.items()}
 
     async def _with_groups(self, people: Sequence[Person]) -> Sequence[Person]:
         groups = await self._groups.memberships_of([person.username for person in people])

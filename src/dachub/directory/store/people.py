@@ -199,6 +199,18 @@ class PersonStore:
             )
         return found
 
+    async def current_affiliations(self) -> dict[str, list[str]]:
+        """What is currently asserted of everybody, the last asserted first."""
+        rows = await self._session.execute(
+            select(AffiliationRow.username, AffiliationRow.value)
+            .where(AffiliationRow.withdrawn_at.is_(None))
+            .order_by(AffiliationRow.last_asserted_at.desc(), AffiliationRow.value)
+        )
+        found: dict[str, list[str]] = {}
+        for username, value in rows:
+            found.setdefault(username, []).append(value)
+        return found
+
     async def assert_affiliations(
         self, username: str, issuer: str, values: Sequence[str], at: datetime
     ) -> None:

@@ -28,7 +28,7 @@ async def usage(
     services: Services,
     since: SinceQuery = None,
     until: UntilQuery = None,
-    by: Annotated[list[UsageDimension] | None, Query(max_length=4)] = None,
+    by: Annotated[list[UsageDimension] | None, Query(max_length=8)] = None,
     username: UserQuery = None,
     group: GroupQuery = None,
     kind: Kind | None = None,
