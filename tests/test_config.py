@@ -55,7 +55,7 @@ def test_first_file_changes_nothing_and_uncommented_is_the_default() -> None:
     text = config.commented_text()
     assert parse(text, "dachub.yaml") == Settings()
     tree = yaml.safe_load("\n".join(line[1:] for line in text.splitlines()))
-    tree["login"]["openid"] = None  # has no default: an example
+    tree["login"]["openid"] = tree["mail"] = None  # have no default: examples
     assert Settings.model_validate(tree) == Settings()
 
 

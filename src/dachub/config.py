@@ -22,9 +22,14 @@ from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
 from dachub.model.settings import Section
+from dachub.notices.settings import MailSettings
 
 DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
 OPENID_CLIENT_SECRET = "DACHUB_OIDC_CLIENT_SECRET"  # noqa: S105  the variable's name
+SMTP_PASSWORD = "DACHUB_SMTP_PASSWORD"  # noqa: S105  the variable's name
+METRICS_TOKEN = "DACHUB_METRICS_TOKEN"  # noqa: S105  the variable's name
+
+TOKEN_MIN_CHARACTERS = 16
 
 
 class ConfigurationError(DachubError):
@@ -97,6 +102,16 @@ class DatabaseSettings(Section):
         return self
 
 
+class MetricsSettings(Section):
+    """Figures for Prometheus, at /services/dac/metrics."""
+
+    token_file: Path | None = Field(
+        default=None,
+        description="File with the token that Prometheus shows, of 16 characters or more; else "
+        f"{METRICS_TOKEN}. Administrators may look without it",
+    )
+
+
 class LogSettings(Section):
     """Logs."""
 
@@ -116,6 +131,8 @@ class Settings(Section):
     servers: ServerSettings = ServerSettings()
     directory: DirectorySettings = DirectorySettings()
     quota: QuotaSettings = QuotaSettings()
+    mail: MailSettings | None = None
+    metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()
 
     def require_safe_listening(self) -> None:
@@ -181,6 +198,8 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
         update={
             "tls": _from(path.parent, settings.tls, "certificate", "key"),
             "database": _from(path.parent, settings.database, "password_file"),
+            "mail": settings.mail and _from(path.parent, settings.mail, "password_file", "ca_file"),
+            "metrics": _from(path.parent, settings.metrics, "token_file"),
             "login": settings.login.model_copy(
                 update={
                     "openid": settings.login.openid
@@ -309,6 +328,43 @@ def openid_client_secret(settings: Settings, environ: Mapping[str, str] = os.env
             f"login.openid.client_secret_file, or set {OPENID_CLIENT_SECRET}."
         )
     return secret
+
+
+def smtp_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The password for the mail server; ``None`` where no mails are sent, or without a login.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is a username but no password for it.
+    """
+    mail = settings.mail
+    if mail is None or mail.username is None:
+        return None
+    password = _secret(mail.password_file, SMTP_PASSWORD, environ)
+    if password is None:
+        raise ConfigurationError(
+            "mail.username is set, but not the password: name a file in mail.password_file, "
+            f"or set {SMTP_PASSWORD}."
+        )
+    return password
+
+
+def metrics_token(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The token that Prometheus shows; ``None`` where only administrators may look.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is so short that it could be guessed.
+    """
+    token = _secret(settings.metrics.token_file, METRICS_TOKEN, environ)
+    if token is not None and len(token) < TOKEN_MIN_CHARACTERS:
+        raise ConfigurationError(
+            f"The token for metrics has less than {TOKEN_MIN_CHARACTERS} characters: make one "
+            "with: openssl rand -hex 32"
+        )
+    return token
 
 
 def external_database_url(

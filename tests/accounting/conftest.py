@@ -44,16 +44,17 @@ def accounting(
 ) -> Accounting:
     """All services on ``session``."""
     audit = AuditService(AuditStore(session), clock)
-    people, groups = PersonStore(session, timedelta(days=90)), GroupStore(session)
+    persons, groups = PersonStore(session, timedelta(days=90)), GroupStore(session)
+    people = PeopleService(persons, groups, audit, clock)
     return Accounting(
         session,
         clock,
         settings or QuotaSettings(),
         OFFER,
-        people=PeopleService(people, groups, audit, clock),
-        groups=GroupService(groups, people, audit, clock),
+        people=people,
+        groups=GroupService(groups, persons, audit, clock),
         audit=audit,
-        notices=Notices(session, clock).notices(),
+        notices=Notices(session, clock, people=people, mails=False).notices(),
         start_checks=start_checks,
     )
 

@@ -61,6 +61,24 @@ class AllocationBelowZero(Conflict):
     code = "allocation-below-zero"
 
 
+class RequestDecided(Conflict):
+    """The request was decided or withdrawn before."""
+
+    code = "request-decided"
+
+
+class NoAllocationInForce(Conflict):
+    """There is no allocation that could grow."""
+
+    code = "no-allocation-in-force"
+
+
+class TooManyRequests(Conflict):
+    """More requests of the group wait than anybody reads."""
+
+    code = "too-many-requests"
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """When a server was ready; exact where the hub saw it."""

@@ -149,6 +149,32 @@ class AdjustmentRow(Base):
     at: Mapped[datetime]
 
 
+class AllocationRequestRow(Base):
+    """A request of a group for more, and the one decision on it."""
+
+    __tablename__ = "allocation_request"
+    __table_args__ = (
+        CheckConstraint("state in ('open', 'granted', 'declined', 'withdrawn')", name="state"),
+        CheckConstraint("amount > 0", name="amount"),
+        Index(None, "group", "request_id"),
+        Index("ix_allocation_request_open", "request_id", postgresql_where=text("state = 'open'")),
+    )
+
+    request_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
+    resource: Mapped[str] = mapped_column(String(30))
+    amount: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    username: Mapped[str]
+    created_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(10), default="open")
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    decision_reason: Mapped[str] = mapped_column(default="")
+    granted: Mapped[int | None] = mapped_column(BigInteger)
+    allocation_id: Mapped[int | None] = mapped_column(ForeignKey("allocation.allocation_id"))
+
+
 class WorkerRunRow(Base):
     """When each background worker last succeeded, and what it found."""
 

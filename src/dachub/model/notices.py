@@ -39,3 +39,29 @@ class Notice(BaseModel):
     path: str = Field(default="", description="Page of the portal that says more, below its base")
     created_at: datetime
     read_at: datetime | None = None
+
+
+class NoticeCount(BaseModel):
+    """How a person's notices stand; it changes whenever they do."""
+
+    unread: int
+    last_id: int = Field(default=0, description="Of the newest; 0 where there is none")
+
+    @property
+    def etag(self) -> str:
+        """The same as long as nothing new came and nothing was read."""
+        return f'"{self.last_id}-{self.unread}"'
+
+
+class NoticeList(NoticeCount):
+    """Answer to ``GET /api/v1/me/notices``."""
+
+    notices: list[Notice]
+
+
+class NoticePreference(BaseModel):
+    """How a person gets notices of one kind."""
+
+    kind: NoticeKind
+    portal: bool = True
+    email: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Identity, Index, String, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
@@ -15,8 +15,13 @@ class NoticeRow(Base):
 
     __tablename__ = "notice"
     __table_args__ = (
+        CheckConstraint("mail_state in ('pending', 'sent', 'failed', 'skipped')", name="mail"),
         Index(None, "username", "key", unique=True),
-        Index("ix_notice_unread", "username", postgresql_where=text("read_at is null")),
+        Index(None, "username", "notice_id"),
+        Index(
+            "ix_notice_unread", "username", postgresql_where=text("read_at is null and in_portal")
+        ),
+        Index("ix_notice_mail", "mail_due_at", postgresql_where=text("mail_state = 'pending'")),
     )
 
     notice_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -30,3 +35,21 @@ class NoticeRow(Base):
     path: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
     read_at: Mapped[datetime | None]
+    in_portal: Mapped[bool] = mapped_column(default=True)
+    """Whether the person wanted to see it there when it was given."""
+    mail_state: Mapped[str | None] = mapped_column(String(10))
+    """``None`` where no mail was wanted, or the site sent none when it was given."""
+    mail_due_at: Mapped[datetime | None]
+    mail_attempts: Mapped[int] = mapped_column(default=0)
+    mail_error: Mapped[str] = mapped_column(default="")
+
+
+class PreferenceRow(Base):
+    """How a person gets notices of a kind, where they chose."""
+
+    __tablename__ = "notice_preference"
+
+    username: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    portal: Mapped[bool]
+    email: Mapped[bool]

@@ -38,8 +38,11 @@ class Factory:
         self.logins = directory.logins
         self.accounts = directory.accounts
         self.groups = directory.groups
-        notices = Notices(session, clock)
+        notices = Notices(
+            session, clock, people=directory.people(), mails=settings.mail is not None
+        )
         self.notices = notices.notices
+        self.mails = notices.mails
         accounting = Accounting(
             session,
             clock,
@@ -63,6 +66,7 @@ class Factory:
         self.awards = accounting.awards
         self.quota = accounting.quota
         self.allocations = accounting.allocations
+        self.requests = accounting.requests
         self.reconciler = accounting.reconciler
         self.workers = accounting.workers
 

@@ -13,6 +13,7 @@ from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
+from dachub.accounting.services.requests import RequestService
 from dachub.accounting.services.sessions import SessionService
 from dachub.accounting.services.usage import UsageService
 from dachub.accounting.services.workers import WorkerService
@@ -20,6 +21,7 @@ from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.allocations import AllocationStore
 from dachub.accounting.store.corrections import CorrectionStore
 from dachub.accounting.store.ledger import LedgerStore
+from dachub.accounting.store.requests import RequestStore
 from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.usage import UsageStore
 from dachub.accounting.store.workers import WorkerStore
@@ -55,6 +57,7 @@ class Accounting:
         self._allocations = AllocationStore(session)
         self._corrections = CorrectionStore(session)
         self._ledger = LedgerStore(session)
+        self._requests = RequestStore(session)
         self._sessions = SessionStore(session)
         self._usage = UsageStore(session)
         self._workers = WorkerStore(session)
@@ -104,6 +107,18 @@ class Accounting:
         """Allocations."""
         return AllocationService(
             self._allocations, self._usage, self._groups, self._audit, self._clock
+        )
+
+    def requests(self) -> RequestService:
+        """Requests for more."""
+        return RequestService(
+            self._requests,
+            self.allocations(),
+            self._groups,
+            self._people,
+            self._notices,
+            self._audit,
+            self._clock,
         )
 
     def reconciler(self) -> Reconciler:

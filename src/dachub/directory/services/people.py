@@ -88,6 +88,10 @@ class PeopleService:
         current = await self._people.current_affiliations()
         return {username: institution(values) for username, values in current.items()}
 
+    async def administrators(self) -> Sequence[str]:
+        """Usernames of everybody who administers and is not disabled."""
+        return await self._people.administrators()
+
     async def _with_groups(self, people: Sequence[Person]) -> Sequence[Person]:
         groups = await self._groups.memberships_of([person.username for person in people])
         return [

@@ -120,6 +120,16 @@ class PersonStore:
             )
         )
 
+    async def administrators(self) -> list[str]:
+        """Usernames of administrators who are not disabled."""
+        return list(
+            await self._session.scalars(
+                select(PersonRow.username)
+                .where(PersonRow.is_administrator, PersonRow.disabled_at.is_(None))
+                .order_by(PersonRow.username)
+            )
+        )
+
     async def _change(self, username: str, **values: object) -> None:
         await self._session.execute(
             update(PersonRow).where(PersonRow.username == username).values(**values)

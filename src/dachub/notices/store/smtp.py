@@ -1,0 +1,91 @@
+"""The site's mail server."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from email.message import EmailMessage
+
+import aiosmtplib
+
+from dachub.notices.models import MailRefused, MailServerAway
+from dachub.notices.settings import MailSettings
+
+TIMEOUT_SECONDS = 20
+PERMANENT = range(500, 600)
+
+Send = Callable[[EmailMessage, str], Awaitable[None]]
+
+
+class MailServer:
+    """Speaks SMTP; a connection for many mails."""
+
+    def __init__(self, settings: MailSettings, password: str | None) -> None:
+        self._settings = settings
+        self._password = password
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Send]:
+        """Give what sends a message to one address, while the connection lasts.
+
+        Raises
+        ------
+        MailServerAway
+            If it does not answer, does not let us in, or has no valid certificate. The same is
+            raised by sending, for what another time may mend; :class:`MailRefused` for the rest.
+        """
+        client = self._client()
+        try:
+            await client.connect()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise self._away(error) from error
+        try:
+            yield lambda message, address: self._send(client, message, address)
+        finally:
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit()
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        given = self._settings
+        context = None
+        if given.security != "none":
+            context = ssl.create_default_context(cafile=given.ca_file)
+        return aiosmtplib.SMTP(
+            hostname=given.host,
+            port=given.port,
+            username=given.username,
+            password=self._password if given.username else None,
+            use_tls=given.security == "tls",
+            start_tls=given.security == "starttls",
+            tls_context=context,
+            timeout=TIMEOUT_SECONDS,
+        )
+
+    async def _send(self, client: aiosmtplib.SMTP, message: EmailMessage, address: str) -> None:
+        try:
+            await client.send_message(message, sender=self._settings.sender, recipients=[address])
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            refusal = error.recipients[0]
+            if refusal.code in PERMANENT:
+                raise _refused(refusal) from error
+            raise self._away(refusal) from error
+        except aiosmtplib.SMTPDataError as error:
+            if error.code in PERMANENT:
+                raise _refused(error) from error
+            raise self._away(error) from error
+        except aiosmtplib.SMTPNotSupported as error:
+            # An address beyond ASCII, which this server cannot handle.
+            raise MailRefused(f"The mail server cannot send it: {error}.") from error
+        except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> MailServerAway:
+        return MailServerAway(
+            f"The mail server {self._settings.host}:{self._settings.port} takes no mails: {error}"
+        )
+
+
+def _refused(error: aiosmtplib.SMTPResponseException) -> MailRefused:
+    return MailRefused(f"The mail server refused it: {error.code} {error.message}")
