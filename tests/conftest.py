@@ -27,6 +27,18 @@ from dachub.server.factory import Factory
 START_DEADLINE_SECONDS = 60
 
 
+WHOLE_MACHINE = ("hub", "local", "platform")
+"""Folders whose tests start hubs, accounts and control groups: one at a time on a machine."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, and those of the whole machine all on the same."""
+    for item in items:
+        folder = item.path.relative_to(config.rootpath / "tests").parts[0]
+        group = "machine" if folder in WHOLE_MACHINE else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @contextmanager
 def running_postgres(*, durable: bool = False) -> Iterator[str]:
     """Start a PostgreSQL on a private socket; gives the URL of its maintenance database.
