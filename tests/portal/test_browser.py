@@ -37,9 +37,15 @@ PAGES = {
     "group-of-a-pi": ("pia", "/groups/lenses?period=this-quarter"),
     "group-for-an-administrator": ("admin", "/groups/transients?period=this-quarter"),
     "group-with-hostile-names": ("admin", "/groups/hostile?period=this-year"),
+    "group-members": ("pia", "/groups/lenses/members?sort=-used"),
+    "group-members-for-an-administrator": ("admin", "/groups/transients/members"),
+    "group-sessions": ("pia", "/groups/lenses/sessions?period=this-quarter"),
+    "group-allocations": ("meg", "/groups/lenses/allocations"),
+    "group-allocations-for-an-administrator": ("admin", "/groups/transients/allocations"),
     "group-history": ("pia", "/groups/lenses/history"),
     "remove-member": ("pia", "/groups/lenses/members/meg/remove"),
     "stop-server": ("pia", "/sessions/{running}/stop"),
+    "session": ("pia", "/sessions/{running}"),
     "password": ("meg", "/password"),
     "admin-overview": ("admin", "/admin?period=this-quarter"),
     "admin-people": ("admin", "/admin/people"),
@@ -238,7 +244,7 @@ async def test_a_server_is_stopped_from_the_page(window: Window) -> None:
 
 
 async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window) -> None:
-    page = await window.open("pia", "/groups/lenses", NARROW)
+    page = await window.open("pia", "/groups/lenses/members", NARROW)
     await page.get_by_label("Username").fill("nobody-knows")
     await page.get_by_role("button", name="Save").click()
     await page.get_by_role("alert").get_by_text("must have signed in once").wait_for()

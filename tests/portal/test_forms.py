@@ -9,6 +9,8 @@ from tests.portal.seed import NOW, OPERATOR, PASSWORD
 from dachub.model.people import Role
 
 BASE = "/services/dac"
+MEMBERS = "/groups/lenses/members"
+EMPTY = "/groups/empty/allocations"
 
 
 async def _send(portal: Portal, name: str, page: str, action: str, **fields: str) -> httpx.Response:
@@ -28,14 +30,24 @@ async def _role(portal: Portal, group: str, username: str) -> Role | None:
 
 async def test_a_manager_adds_promotes_and_removes_a_member(portal: Portal) -> None:
     page = await _send(
-        portal, "max", "/groups/lenses", "/groups/lenses/members", username="loner", role="member"
+        portal,
+        "max",
+        MEMBERS,
+        MEMBERS,
+        username="loner",
+        role="member",
     )
     assert page.status_code == 200
     assert page.history[0].status_code == 303
     assert "loner is now member of lenses" in page.text
     assert await _role(portal, "lenses", "loner") is Role.MEMBER
     await _send(
-        portal, "max", "/groups/lenses", "/groups/lenses/members", username="loner", role="manager"
+        portal,
+        "max",
+        MEMBERS,
+        MEMBERS,
+        username="loner",
+        role="manager",
     )
     assert await _role(portal, "lenses", "loner") is Role.MANAGER
     remove = "/groups/lenses/members/loner/remove"
@@ -46,13 +58,13 @@ async def test_a_manager_adds_promotes_and_removes_a_member(portal: Portal) -> N
 
 async def test_a_message_is_shown_once(portal: Portal) -> None:
     async with portal.client("pia") as client:
-        token = csrf(await client.get(f"{BASE}/groups/lenses"))
+        token = csrf(await client.get(BASE + MEMBERS))
         first = await client.post(
-            f"{BASE}/groups/lenses/members",
+            BASE + MEMBERS,
             data={"csrf_token": token, "username": "otto", "role": "member"},
             follow_redirects=True,
         )
-        again = await client.get(f"{BASE}/groups/lenses")
+        again = await client.get(BASE + MEMBERS)
         await client.post(f"{BASE}/groups/lenses/members/otto/remove", data={"csrf_token": token})
     assert "otto is now member" in first.text
     assert "otto is now member" not in again.text
@@ -60,24 +72,25 @@ async def test_a_message_is_shown_once(portal: Portal) -> None:
 
 async def test_what_was_typed_stays_when_it_is_wrong(portal: Portal) -> None:
     page = await _send(
-        portal, "pia", "/groups/lenses", "/groups/lenses/members", username="Not A <Name>", role="x"
+        portal,
+        "pia",
+        MEMBERS,
+        MEMBERS,
+        username="Not A <Name>",
+        role="x",
     )
     assert page.status_code == 422
     assert "Use lower-case letters" in page.text
     assert 'value="Not A &lt;Name&gt;"' in page.text
     assert 'aria-invalid="true"' in page.text
-    unknown = await _send(
-        portal, "pia", "/groups/lenses", "/groups/lenses/members", username="stranger"
-    )
+    unknown = await _send(portal, "pia", MEMBERS, MEMBERS, username="stranger")
     assert unknown.status_code == 404
     assert "must have signed in once" in unknown.text
     assert 'value="stranger"' in unknown.text
 
 
 async def test_a_pi_appoints_no_other_pi(portal: Portal) -> None:
-    page = await _send(
-        portal, "pia", "/groups/lenses", "/groups/lenses/members", username="meg", role="pi"
-    )
+    page = await _send(portal, "pia", MEMBERS, MEMBERS, username="meg", role="pi")
     assert page.status_code == 403
     assert "Only administrators appoint PIs" in page.text
     assert await _role(portal, "lenses", "meg") is Role.MEMBER
@@ -93,11 +106,9 @@ async def test_the_last_pi_stays(portal: Portal) -> None:
 
 async def test_somebody_elses_token_is_not_accepted(portal: Portal) -> None:
     async with portal.client("max") as other:
-        token = csrf(await other.get(f"{BASE}/groups/lenses"))
+        token = csrf(await other.get(BASE + MEMBERS))
     async with portal.client("pia") as client:
-        page = await client.post(
-            f"{BASE}/groups/lenses/members", data={"csrf_token": token, "username": "loner"}
-        )
+        page = await client.post(BASE + MEMBERS, data={"csrf_token": token, "username": "loner"})
     assert page.status_code == 403
     assert "nothing was changed" in page.text
     assert await _role(portal, "lenses", "loner") is None
@@ -105,16 +116,16 @@ async def test_somebody_elses_token_is_not_accepted(portal: Portal) -> None:
 
 async def test_a_form_from_another_site_is_not_accepted(portal: Portal) -> None:
     async with portal.client("pia") as client:
-        token = csrf(await client.get(f"{BASE}/groups/lenses"))
+        token = csrf(await client.get(BASE + MEMBERS))
         for header in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
             page = await client.post(
-                f"{BASE}/groups/lenses/members",
+                BASE + MEMBERS,
                 data={"csrf_token": token, "username": "loner"},
                 headers=header,
             )
             assert page.status_code == 403
         own = await client.post(
-            f"{BASE}/groups/lenses/members",
+            BASE + MEMBERS,
             data={"csrf_token": token, "username": "no such"},
             headers={"Origin": HOST, "Sec-Fetch-Site": "same-origin"},
         )
@@ -123,15 +134,13 @@ async def test_a_form_from_another_site_is_not_accepted(portal: Portal) -> None:
 
 
 async def test_an_enormous_form_is_refused(portal: Portal) -> None:
-    page = await _send(
-        portal, "pia", "/groups/lenses", "/groups/lenses/members", username="x" * 70_000
-    )
+    page = await _send(portal, "pia", MEMBERS, MEMBERS, username="x" * 70_000)
     assert page.status_code == 413
 
 
 async def test_an_administrator_gives_and_changes_an_allocation(portal: Portal) -> None:
     page = await _send(
-        portal, "admin", "/groups/empty", "/groups/empty/allocations",
+        portal, "admin", EMPTY, EMPTY,
         amount="12.5", first="2027-03-01", last="2027-03-31", policy="deny", reason="To begin with",
     )  # fmt: skip
     assert page.status_code == 200, page.text
@@ -142,22 +151,22 @@ async def test_an_administrator_gives_and_changes_an_allocation(portal: Portal) 
     assert allocation.amount == 12.5 * 3_600_000
     assert (allocation.ends_at - allocation.starts_at).days == 31
     adjust = f"/groups/empty/allocations/{allocation.allocation_id}/adjustments"
-    page = await _send(portal, "admin", "/groups/empty", adjust, amount="-2", reason="Too much")
+    page = await _send(portal, "admin", EMPTY, adjust, amount="-2", reason="Too much")
     assert "-2.000 core-hours" in page.text
     assert "Too much" in page.text
-    refused = await _send(portal, "admin", "/groups/empty", adjust, amount="-200", reason="All")
+    refused = await _send(portal, "admin", EMPTY, adjust, amount="-200", reason="All")
     assert refused.status_code == 409
     assert 'value="-200"' in refused.text
     for wrong in ({"amount": "many"}, {"amount": "1.00001"}, {"reason": ""}):
         fields = {"amount": "1", "reason": "Because", **wrong}
-        refused = await _send(portal, "admin", "/groups/empty", adjust, **fields)
+        refused = await _send(portal, "admin", EMPTY, adjust, **fields)
         assert refused.status_code == 422
         assert 'aria-invalid="true"' in refused.text
 
 
 async def test_an_allocation_that_ends_before_it_begins_is_refused(portal: Portal) -> None:
     page = await _send(
-        portal, "admin", "/groups/empty", "/groups/empty/allocations",
+        portal, "admin", EMPTY, EMPTY,
         amount="1", first="2027-03-02", last="2027-03-01", policy="deny", reason="Because",
     )  # fmt: skip
     assert page.status_code == 422
@@ -166,7 +175,7 @@ async def test_an_allocation_that_ends_before_it_begins_is_refused(portal: Porta
 
 async def test_nobody_else_gives_allocations(portal: Portal) -> None:
     page = await _send(
-        portal, "pia", "/groups/lenses", "/groups/lenses/allocations",
+        portal, "pia", MEMBERS, "/groups/lenses/allocations",
         amount="1", first="2027-03-01", last="2027-03-02", policy="deny", reason="Because",
     )  # fmt: skip
     assert page.status_code == 403

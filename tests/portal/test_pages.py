@@ -49,8 +49,8 @@ async def test_my_usage_is_what_the_ledger_says_to_the_second(portal: Portal) ->
     ("name", "path"),
     [
         ("meg", "/groups/hostile"), ("meg", "/"), ("meg", "/groups"), ("admin", "/admin/people"),
-        ("admin", "/groups/lenses"), ("admin", "/groups/hostile"), ("admin", "/admin/groups"),
-        ("admin", "/admin/servers"), ("admin", "/admin/audit"),
+        ("admin", "/groups/lenses/allocations"), ("admin", "/groups/hostile"),
+        ("admin", "/admin/groups"), ("admin", "/admin/servers"), ("admin", "/admin/audit"),
         ("admin", f"/admin/people?search={HOSTILE}"), ("admin", f"/admin/audit?user={HOSTILE}"),
         ("meg", f"/?period=custom&first={HOSTILE[:20]}&last={HOSTILE[:20]}"),
     ],
@@ -103,7 +103,7 @@ async def test_a_long_list_of_sessions_is_paged_without_losing_one(portal: Porta
     while address:
         page = await _get(portal, "meg", address)
         table = page.text.partition("Ended sessions")[2].partition("</table>")[0]
-        seen += re.findall(r'data-label="Start"[^>]*>\s*<time datetime="([^"]+)"', table)
+        seen += re.findall(r'data-label="Start"[^>]*>\s*<a [^>]*><time datetime="([^"]+)"', table)
         older = re.search(r'href="(\?[^"]+before=[^"]+)#', page.text)
         address = "/" + html.unescape(older[1]) if older else ""
     async with portal.process.factory() as factory:
@@ -117,13 +117,14 @@ async def test_a_member_sees_own_usage_of_a_group_and_not_the_others(portal: Por
     member = _text(await _get(portal, "meg", "/groups/lenses?period=this-quarter"))
     assert "My usage in this group" in member
     assert "By member" not in member
+    assert "Core-hours by day" in member
     manager = _text(await _get(portal, "max", "/groups/lenses?period=this-quarter"))
     assert "Usage of the group" in manager
     assert "Meg Example (meg)" in manager
 
 
 async def test_an_allocation_says_who_gave_it_and_why(portal: Portal) -> None:
-    page = _text(await _get(portal, "meg", "/groups/lenses"))
+    page = _text(await _get(portal, "meg", "/groups/lenses/allocations"))
     assert "Decision of the time allocation committee" in page
     assert "operator:root" in page
     assert "+2,000.0 core-hours" in page

@@ -122,7 +122,9 @@ def examples(world: World) -> dict[str, Example]:
         "POST /password": ok("", {"current": "x", **password, "again": password["new"]}, 404),
         "GET /groups/{slug}": ok(group),
         "GET /groups/{slug}/plots/days.json": ok(f"{group}/plots/days.json"),
-        "GET /groups/{slug}/plots/members.json": ok(f"{group}/plots/members.json"),
+        "GET /groups/{slug}/members": ok(f"{group}/members"),
+        "GET /groups/{slug}/sessions": ok(f"{group}/sessions"),
+        "GET /groups/{slug}/allocations": ok(f"{group}/allocations"),
         "POST /groups/{slug}/members": ok(
             f"{group}/members", {"username": "oscar", "role": "member"}, 303
         ),

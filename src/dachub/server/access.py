@@ -121,6 +121,7 @@ PORTAL_TABLE = (
     _page("GET", "", ALL, "leads to the first page"),
     _page("GET", "/", REGISTERED, "*My usage*"),
     _page("GET", "/plots/days.json", REGISTERED, "its plot"),
+    _page("GET", "/sessions/{session_id}", OWNER_OR_MANAGERS - {C.SERVER}, "one session"),
     _page("GET", "/sessions/{session_id}/stop", OWNER_IN_PERSON, "asks before stopping"),
     _page("POST", "/sessions/{session_id}/stop", OWNER_IN_PERSON, "stop a server"),
     _page("GET", "/password", REGISTERED, "one's own password"),
@@ -128,10 +129,14 @@ PORTAL_TABLE = (
     _page("GET", "/groups", REGISTERED, "one's own groups"),
     _page("GET", "/groups/{slug}", PEOPLE_MEMBERS, "*Group*"),
     _page("GET", "/groups/{slug}/plots/days.json", PEOPLE_MEMBERS, "its plot"),
-    _page("GET", "/groups/{slug}/plots/members.json", MANAGERS, "usage by member"),
+    _page("GET", "/groups/{slug}/members", PEOPLE_MEMBERS, "its members; managers: what each used"),
     _page("POST", "/groups/{slug}/members", MANAGERS, "add a member or manager"),
     _page("GET", "/groups/{slug}/members/{username}/remove", MANAGERS, "asks before removing"),
     _page("POST", "/groups/{slug}/members/{username}/remove", MANAGERS, "remove a member"),
+    _page(
+        "GET", "/groups/{slug}/sessions", PEOPLE_MEMBERS, "its sessions; members see only theirs"
+    ),
+    _page("GET", "/groups/{slug}/allocations", PEOPLE_MEMBERS, "its allocations and why"),
     _page("GET", "/groups/{slug}/history", MANAGERS, "memberships and changes there ever were"),
     _page("POST", "/groups/{slug}/allocations", ADMINISTRATORS, "grant an allocation"),
     _page(

@@ -37,6 +37,7 @@ class SessionService:
         until: datetime | None = None,
         limit: int = 100,
         before: UUID | None = None,
+        largest_first: bool = False,
     ) -> list[SessionRecord]:
         """Sessions that overlap [since, until), newest first.
 
@@ -46,6 +47,8 @@ class SessionService:
             At most 1000.
         before
             Id of the last session of the page before, to go on from there.
+        largest_first
+            Those that were charged most first; cannot go on from ``before``.
 
         Raises
         ------
@@ -66,6 +69,7 @@ class SessionService:
             since=since,
             until=until,
             before=before,
+            largest_first=largest_first,
             limit=max(1, min(limit, LIMIT_MAX)),
         )
 

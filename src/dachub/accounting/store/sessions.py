@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -53,9 +54,10 @@ class SessionStore:
         since: datetime | None = None,
         until: datetime | None = None,
         before: UUID | None = None,
+        largest_first: bool = False,
         limit: int | None = None,
     ) -> list[SessionRecord]:
-        """Sessions, newest first, that overlap [since, until)."""
+        """Sessions, newest or largest first, that overlap [since, until)."""
         found = _select(now)
         if username is not None:
             found = found.where(SessionRow.username == username)
@@ -73,6 +75,8 @@ class SessionStore:
                 tuple_(SessionRow.requested_at, SessionRow.session_id)
                 < here.where(SessionRow.session_id == before).scalar_subquery()
             )
+        if largest_first:
+            found = found.order_by(literal_column("milli_core_seconds").desc())
         return await self._fetch(
             found.order_by(SessionRow.requested_at.desc(), SessionRow.session_id.desc()).limit(
                 limit

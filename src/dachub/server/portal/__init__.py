@@ -3,7 +3,17 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
-from dachub.server.portal import account, administration, allocations, assets, groups, people, usage
+from dachub.server.portal import (
+    account,
+    administration,
+    allocations,
+    assets,
+    groups,
+    members,
+    people,
+    sessions,
+    usage,
+)
 from dachub.server.portal.errors import error_page
 from dachub.server.portal.pages import BASE
 
@@ -18,6 +28,8 @@ async def without_slash() -> Response:
     return RedirectResponse(BASE, status_code=307)
 
 
-parts = (usage, account, groups, allocations, administration, people, assets)
+parts = (
+    usage, account, groups, members, sessions, allocations, administration, people, assets,
+)  # fmt: skip
 for part in parts:
     router.include_router(part.router)

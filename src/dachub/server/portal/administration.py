@@ -15,7 +15,8 @@ from dachub.server.portal.choices import ChosenPeriod, ChosenTheme
 from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.pages import BASE, Visit, Visitor
 from dachub.server.portal.periods import CHOICES
-from dachub.server.portal.usage import day_plot, day_rows, open_sessions
+from dachub.server.portal.sessions import open_sessions
+from dachub.server.portal.usage import day_plot, day_rows
 from dachub.server.status import status_of
 
 router = APIRouter(prefix="/admin", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Allocations of a group: administrators add and adjust them on the group's page."""
+"""*Group, Allocations*: what was granted, changed and why; administrators grant and change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 
 from dachub.model.problems import DachubError
 from dachub.model.usage import Policy, Resource
-from dachub.server.portal.choices import ChosenPeriod
-from dachub.server.portal.forms import Fields, Submitted
-from dachub.server.portal.groups import Slug, group_page
-from dachub.server.portal.pages import Visitor
+from dachub.server.dependencies import Services
+from dachub.server.factory import Factory
+from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.frame import Slug, group_frame
+from dachub.server.portal.pages import Visit, Visitor
 
 router = APIRouter(prefix="/groups/{slug}/allocations", include_in_schema=False)
 
@@ -48,8 +49,25 @@ def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+async def _allocations_page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
+    return visit.page(
+        "group-allocations.html",
+        **await group_frame(visit, factory, slug),
+        balance=await factory.quota().balance(slug),
+        allocations=await factory.allocations().list(visit.caller, group=slug),
+        form=form,
+        status=form.status,
+    )
+
+
+@router.get("")
+async def allocations(slug: Slug, visit: Visitor, factory: Services) -> Response:
+    """Show a group's allocations, and how each came to its amount."""
+    return await _allocations_page(visit, factory, slug, Form())
+
+
 @router.post("")
-async def add(slug: Slug, visit: Visitor, form: Submitted, chosen: ChosenPeriod) -> Response:
+async def add(slug: Slug, visit: Visitor, form: Submitted) -> Response:
     """Give a group core-hours for a stretch of days."""
     try:
         fields = form.read(AllocationFields)
@@ -66,16 +84,16 @@ async def add(slug: Slug, visit: Visitor, form: Submitted, chosen: ChosenPeriod)
             )
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await group_page(visit, factory, slug, chosen, form.failed("allocation", error))
+            return await _allocations_page(visit, factory, slug, form.failed("allocation", error))
     return visit.redirect(
-        f"groups/{slug}#allocation-heading", f"{slug} was given {fields.amount} core-hours."
+        f"groups/{slug}/allocations", f"{slug} was given {fields.amount} core-hours."
     )
 
 
 @router.post("/{allocation_id}/adjustments")
 async def adjust(
     slug: Slug, allocation_id: Annotated[int, Path(ge=1, le=2**31 - 1)],
-    visit: Visitor, form: Submitted, chosen: ChosenPeriod,
+    visit: Visitor, form: Submitted,
 ) -> Response:  # fmt: skip
     """Change an allocation's amount, with a reason that stays."""
     try:
@@ -86,10 +104,10 @@ async def adjust(
             )
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await group_page(
-                visit, factory, slug, chosen, form.failed(f"adjust-{allocation_id}", error)
+            return await _allocations_page(
+                visit, factory, slug, form.failed(f"adjust-{allocation_id}", error)
             )
     return visit.redirect(
-        f"groups/{slug}#allocation-heading",
+        f"groups/{slug}/allocations",
         f"The allocation was changed by {fields.amount} core-hours.",
     )

@@ -28,6 +28,11 @@ def core_time(milli_core_seconds: int) -> str:
     return ("-" if milli_core_seconds < 0 else "") + duration(seconds) + fraction
 
 
+def share(part: int, whole: int) -> str:
+    """Part of a whole in per cent."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
 def quantity(amount: int, resource: Resource) -> str:
     """Amount of an allocation, in base units, as people speak of it."""
     match resource:

@@ -20,6 +20,7 @@ from dachub.server.dependencies import CurrentProcess
 from dachub.server.factory import Process
 from dachub.server.portal import formats
 from dachub.server.portal.assets import asset_path
+from dachub.server.portal.tables import address
 
 BASE = f"{PREFIX}/"
 FLASH_COOKIE = "dachub-message"
@@ -52,8 +53,9 @@ _templates.filters.update(
     last_day=formats.last_day,
     moment=formats.moment,
     quantity=formats.quantity,
+    share=formats.share,
 )
-_templates.globals.update(base=BASE, asset=lambda name: BASE + asset_path(name))
+_templates.globals.update(base=BASE, asset=lambda name: BASE + asset_path(name), address=address)
 
 
 def render_page(template: str, *, status: int = 200, **context: Any) -> HTMLResponse:

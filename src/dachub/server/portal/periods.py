@@ -14,6 +14,7 @@ CHOICES = {
     "this-month": "This month",
     "last-month": "Last month",
     "this-quarter": "This quarter",
+    "last-quarter": "Last quarter",
     "this-year": "This year",
     "custom": "Other days",
 }
@@ -55,11 +56,18 @@ class Period:
         return f"{self.first.isoformat()} to {self.last.isoformat()}"
 
     @property
-    def query(self) -> str:
-        """The part of an address that chooses it again."""
+    def query_parts(self) -> dict[str, str]:
+        """Parameters of an address that choose it again."""
         if self.choice != "custom":
-            return urlencode({"period": self.choice})
-        return urlencode({"period": "custom", "first": self.first, "last": self.last})
+            return {"period": self.choice}
+        return {
+            "period": "custom", "first": self.first.isoformat(), "last": self.last.isoformat(),
+        }  # fmt: skip
+
+    @property
+    def query(self) -> str:
+        """The same as part of an address."""
+        return urlencode(self.query_parts)
 
     def days(self, up_to: datetime) -> list[date]:
         """Its days from the first to the day of ``up_to``, at most to the last."""
@@ -84,9 +92,9 @@ def choose_period(choice: str, first: str, last: str, now: datetime) -> Period:
             end = month - timedelta(days=1)
             return Period(choice, end.replace(day=1), end)
         case "this-quarter":
-            start = month.replace(month=(month.month - 1) // 3 * 3 + 1)
-            third = _next_month(_next_month(start))
-            return Period(choice, start, _next_month(third) - timedelta(days=1))
+            return _quarter(choice, month)
+        case "last-quarter":
+            return _quarter(choice, _quarter(choice, month).first - timedelta(days=1))
         case "this-year":
             return Period(choice, today.replace(month=1, day=1), today.replace(month=12, day=31))
         case "custom":
@@ -111,6 +119,12 @@ def _custom(first: str, last: str, today: date) -> Period:
             f"Choose days between {EARLIEST} and the end of this year, ten years at most."
         )
     return Period("custom", start, end)
+
+
+def _quarter(choice: str, day: date) -> Period:
+    first = day.replace(month=(day.month - 1) // 3 * 3 + 1, day=1)
+    third = _next_month(_next_month(first))
+    return Period(choice, first, _next_month(third) - timedelta(days=1))
 
 
 def _next_month(month: date) -> date:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from calendar import monthrange
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from itertools import cycle
 from typing import Any, Literal
 
 from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from bokeh.plotting import figure
+
+from dachub.model.units import core_hours as in_core_hours
+from dachub.server.portal.stacks import Stack
 
 Theme = Literal["light", "dark"]
 Plot = dict[str, Any]
@@ -18,36 +23,63 @@ COLOURS = {
     "light": {"ink": "#212529", "grid": "#dee2e6", "bar": "#2c7bb6"},
     "dark": {"ink": "#dee2e6", "grid": "#495057", "bar": "#6aaedb"},
 }
+# Told apart with any colour vision, next to each other too; the last is for "others".
+LAYERS = {
+    "light": (
+        "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7b6fc4", "#8a9097",
+    ),
+    "dark": (
+        "#4ba3d9", "#f0b93a", "#2dbd92", "#dd9bc0", "#93cff2", "#ee8450", "#a9a0e3", "#8a9097",
+    ),
+}  # fmt: skip
 DAY_MILLISECONDS = 86_400_000
 MOST_NAMES = 15
 DAYS_HEIGHT = 260
 
 
-def hours_by_day(days: Sequence[date], core_hours: Sequence[float], theme: Theme) -> Plot:
-    """Bars of core-hours, one a day.
-
-    Parameters
-    ----------
-    days
-        Every day of the period, also those without use.
-    core_hours
-        Core-hours of each.
-    """
-    midnights = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days]
-    source = ColumnDataSource(
-        {"day": midnights, "name": [day.isoformat() for day in days], "hours": list(core_hours)}
-    )
-    plot = _figure(theme, height=DAYS_HEIGHT, x_axis_type="datetime")
-    plot.vbar(
-        x="day", top="hours", width=0.8 * DAY_MILLISECONDS, source=source,
-        color=COLOURS[theme]["bar"],
+def hours_stacked(stack: Stack, theme: Theme) -> Plot:
+    """Bars of core-hours by day (or month), a colour for each layer; the page has the legend."""
+    source: dict[str, list[Any]] = {
+        key: [] for key in ("day", "width", "bottom", "top", "hours", "colour", "name", "who")
+    }
+    colours = LAYERS[theme] if len(stack.layers) > 1 else (COLOURS[theme]["bar"],)
+    tops = [0.0] * len(stack.days)
+    for colour, layer in zip(cycle(colours), stack.layers, strict=False):
+        for i, (day, amount) in enumerate(zip(stack.days, layer.amounts, strict=True)):
+            if not amount:
+                continue
+            width = _days_of_month(day) if stack.monthly else 1
+            hours = in_core_hours(amount)
+            source["day"].append(_midnight(day) + timedelta(days=(width - 1) / 2))
+            source["width"].append(0.8 * width * DAY_MILLISECONDS)
+            source["bottom"].append(tops[i])
+            tops[i] += hours
+            source["top"].append(tops[i])
+            source["hours"].append(hours)
+            source["colour"].append(colour)
+            source["name"].append(stack.name(day))
+            source["who"].append(layer.label)
+    plot = _figure(
+        theme, height=DAYS_HEIGHT, x_axis_type="datetime",
+        x_range=(
+            _midnight(stack.days[0]) - timedelta(days=1),
+            _midnight(stack.days[-1])
+            + timedelta(days=_days_of_month(stack.days[-1]) if stack.monthly else 1),
+        ),
     )  # fmt: skip
-    plot.add_tools(HoverTool(tooltips=[("Day", "@name"), ("Core-hours", "@hours{0,0.000}")]))
+    plot.vbar(
+        x="day", width="width", bottom="bottom", top="top", color="colour", line_color=None,
+        source=ColumnDataSource(source),
+    )  # fmt: skip
+    tooltips = [(stack.unit.title(), "@name"), ("Core-hours", "@hours{0,0.000}")]
+    if len(stack.layers) > 1:
+        tooltips.insert(1, ("Of", "@who"))
+    plot.add_tools(HoverTool(tooltips=tooltips))
     plot.yaxis.axis_label = "core-hours"
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
     plot.y_range.start = 0
     plot.xgrid.visible = False
-    if not any(core_hours):
+    if not any(tops):
         plot.y_range.end = 1
     return _json(plot)
 
@@ -75,6 +107,14 @@ def names_height(names: int) -> int:
     return 70 + 26 * max(1, min(names, MOST_NAMES))
 
 
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _days_of_month(day: date) -> int:
+    return monthrange(day.year, day.month)[1]
+
+
 def _figure(theme: Theme, **options: Any) -> Any:
     colours = COLOURS[theme]
     plot = figure(
@@ -94,3 +134,10 @@ def _figure(theme: Theme, **options: Any) -> Any:
 def _json(plot: Any) -> Plot:
     item: Plot = json_item(plot)
     return item
+
+
+def layer_colours(layers: int) -> list[tuple[str, str]]:
+    """Light and dark colour of each layer of :func:`hours_stacked`."""
+    if layers <= 1:
+        return [(COLOURS["light"]["bar"], COLOURS["dark"]["bar"])]
+    return list(zip(LAYERS["light"], LAYERS["dark"], strict=True))

@@ -6,22 +6,19 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from dachub.directory.models import Principal
-from dachub.model.sessions import SessionRecord
 from dachub.model.usage import Usage, UsageReport
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod, ChosenTheme
-from dachub.server.portal.forms import Submitted
-from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
+from dachub.server.portal.pages import Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES, Period
-from dachub.server.portal.plots import Theme, hours_by_day
-from dachub.server.stopping import request_stop
+from dachub.server.portal.plots import Theme, hours_stacked
+from dachub.server.portal.sessions import open_sessions
+from dachub.server.portal.stacks import stack
 
 router = APIRouter(include_in_schema=False)
 
 SESSIONS_PER_PAGE = 25
-MOST_OPEN = 1000
 
 
 def day_rows(report: UsageReport) -> list[tuple[str, str, Usage]]:
@@ -31,21 +28,8 @@ def day_rows(report: UsageReport) -> list[tuple[str, str, Usage]]:
 
 
 def day_plot(report: UsageReport, period: Period, theme: Theme) -> Response:
-    """Plot by day; days without use are shown as such."""
-    used = {row.day: row.core_hours for row in report.rows}
-    days = period.days(report.counted_to) or [period.first]
-    return json_response(hours_by_day(days, [used.get(day, 0.0) for day in days], theme))
-
-
-async def open_sessions(
-    factory: Factory, by: Principal, *, username: str | None = None
-) -> list[SessionRecord]:
-    """Sessions that run or start."""
-    sessions = factory.sessions()
-    return [
-        *await sessions.list(by, username=username, state="requested", limit=MOST_OPEN),
-        *await sessions.list(by, username=username, state="running", limit=MOST_OPEN),
-    ]
+    """Plot by day, of everything together."""
+    return json_response(hours_stacked(stack(report, period, lambda _: "everything"), theme))
 
 
 @router.get("/")
@@ -101,31 +85,3 @@ async def my_days(
     """Plot of the caller's core-hours by day."""
     report = await _my_report(visit, factory, chosen.period)
     return day_plot(report, chosen.period, theme)
-
-
-@router.get("/sessions/{session_id}/stop")
-async def confirm_stop(session_id: UUID, visit: Visitor, factory: Services) -> Response:
-    """Ask whether a server really shall stop."""
-    session = await factory.sessions().stoppable(visit.caller, session_id)
-    if session.state == "ended":
-        return visit.redirect(_list_path(visit, session), "That server has ended already.")
-    return visit.page("stop.html", session=session, back=BASE + _list_path(visit, session))
-
-
-@router.post("/sessions/{session_id}/stop")
-async def stop(session_id: UUID, visit: Visitor, _: Submitted) -> Response:
-    """Stop a server through the hub."""
-    async with visit.process.factory() as factory:
-        stopping = await request_stop(factory, visit.caller, session_id)
-        session = await factory.sessions().show(visit.caller, session_id)
-    visit.process.nudge("stops")
-    return visit.redirect(
-        _list_path(visit, session),
-        "The server is being stopped; this takes a few seconds."
-        if stopping
-        else "That server has ended already.",
-    )
-
-
-def _list_path(visit: Visit, session: SessionRecord) -> str:
-    return "" if session.username == visit.caller.name else "admin/servers"
