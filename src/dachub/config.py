@@ -23,6 +23,7 @@ from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
 from dachub.model.settings import Section
 from dachub.notices.settings import MailSettings
+from dachub.storage.settings import StorageSettings
 
 DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
 OPENID_CLIENT_SECRET = "DACHUB_OIDC_CLIENT_SECRET"  # noqa: S105  the variable's name
@@ -133,6 +134,7 @@ class Settings(Section):
     quota: QuotaSettings = QuotaSettings()
     mail: MailSettings | None = None
     metrics: MetricsSettings = MetricsSettings()
+    storage: StorageSettings = StorageSettings()
     logs: LogSettings = LogSettings()
 
     def require_safe_listening(self) -> None:
@@ -200,6 +202,7 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
             "database": _from(path.parent, settings.database, "password_file"),
             "mail": settings.mail and _from(path.parent, settings.mail, "password_file", "ca_file"),
             "metrics": _from(path.parent, settings.metrics, "token_file"),
+            "storage": _from(path.parent, settings.storage, "homes", "groups", "state"),
             "login": settings.login.model_copy(
                 update={
                     "openid": settings.login.openid

@@ -21,7 +21,8 @@ from sqlalchemy.exc import OperationalError
 # Importing them registers the tables.
 import dachub.accounting.tables
 import dachub.directory.tables
-import dachub.notices.tables  # noqa: F401
+import dachub.notices.tables
+import dachub.storage.tables  # noqa: F401
 from dachub.infra.database import Base
 from dachub.model.problems import Conflict, Unavailable
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 MILLI_CORES_PER_CORE = 1000
 SECONDS_PER_HOUR = 3600
 MILLI_CORE_SECONDS_PER_CORE_HOUR = MILLI_CORES_PER_CORE * SECONDS_PER_HOUR
+BYTES_PER_KIB = 1024
 BYTES_PER_GIB = 1024**3
 
 
@@ -18,6 +19,16 @@ def core_hours(milli_core_seconds: int) -> float:
 def core_seconds(milli_core_seconds: int) -> float:
     """Milli-core-seconds as core-seconds; exact to three decimals."""
     return milli_core_seconds / MILLI_CORES_PER_CORE
+
+
+def spoken_bytes(amount_bytes: int) -> str:
+    """Bytes for people, in the largest binary unit of which there is one; at most two decimals."""
+    amount, unit = float(amount_bytes), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(amount) < BYTES_PER_KIB:
+            break
+        amount, unit = amount / BYTES_PER_KIB, larger
+    return f"{amount:,.2f}".rstrip("0").rstrip(".") + f" {unit}"
 
 
 def whole_second(moment: datetime) -> datetime:

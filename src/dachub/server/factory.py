@@ -22,6 +22,7 @@ from dachub.infra.database import SessionMaker, create_engine, session_maker, tr
 from dachub.model.problems import Unavailable
 from dachub.notices.services import Notices
 from dachub.server.hubapi import HubAPI
+from dachub.storage.services import Storage
 
 PAUSE_SECONDS_MAX = 60
 
@@ -69,6 +70,19 @@ class Factory:
         self.requests = accounting.requests
         self.reconciler = accounting.reconciler
         self.workers = accounting.workers
+        storage = Storage(
+            session,
+            clock,
+            settings.storage,
+            settings.site.contact,
+            people=directory.people(),
+            groups=directory.groups(),
+            audit=directory.audit(),
+            notices=notices.notices(),
+            allocations=accounting.allocations(),
+        )
+        self.storage = storage.storage
+        self.storage_limits = storage.limits
 
 
 @dataclass

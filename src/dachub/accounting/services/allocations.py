@@ -169,6 +169,18 @@ class AllocationService:
             raise InvalidInput("A name cannot contain the character NUL.")
         return [await self._with_usage(record) for record in await self._store.of_groups(groups)]
 
+    async def in_force(self, resource: Resource) -> Sequence[AllocationRecord]:
+        """Allocations of ``resource`` in force now, of all groups; asks nobody's rights.
+
+        What was used of them is not told.
+        """
+        now = self._clock.now()
+        return [
+            record
+            for record in await self._store.of_groups(None)
+            if record.resource is resource and record.starts_at <= now < record.ends_at
+        ]
+
     async def _record(self, allocation_id: int) -> AllocationRecord:
         record = await self._store.find(allocation_id)
         if record is None:

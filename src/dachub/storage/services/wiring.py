@@ -1,0 +1,45 @@
+"""Puts the services together on one database session, so that nobody else needs the stores."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.services import AllocationService
+from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.infra.clock import Clock
+from dachub.notices.services import NoticeService
+from dachub.storage.services.limits import LimitService
+from dachub.storage.services.storage import StorageService
+from dachub.storage.settings import StorageSettings
+from dachub.storage.store.places import PlaceStore
+
+
+class Storage:
+    """Makes the services of storage, all on one session in one transaction."""
+
+    def __init__(
+        self,
+        session: AsyncSession,
+        clock: Clock,
+        settings: StorageSettings,
+        contact: str,
+        *,
+        people: PeopleService,
+        groups: GroupService,
+        audit: AuditService,
+        notices: NoticeService,
+        allocations: AllocationService,
+    ) -> None:
+        store = PlaceStore(session)
+        self._limits = LimitService(store, people, groups, allocations, audit, clock, settings)
+        self._storage = StorageService(
+            store, self._limits, people, groups, notices, clock, settings, contact
+        )
+
+    def storage(self) -> StorageService:
+        """What is kept where."""
+        return self._storage
+
+    def limits(self) -> LimitService:
+        """What may be kept where."""
+        return self._limits
