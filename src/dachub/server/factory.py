@@ -13,7 +13,7 @@ from typing import Self
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from dachub.accounting.models import Offer
+from dachub.accounting.models import Offer, RescueReason
 from dachub.accounting.services import Accounting
 from dachub.config import Settings
 from dachub.directory.services import Directory
@@ -58,7 +58,7 @@ class Factory:
             groups=directory.groups(),
             audit=directory.audit(),
             notices=notices.notices(),
-            start_checks=(),
+            start_checks=(self._check_storage,),
         )
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions
@@ -83,6 +83,10 @@ class Factory:
         )
         self.storage = storage.storage
         self.storage_limits = storage.limits
+
+    async def _check_storage(self, username: str, group: str) -> RescueReason | None:
+        # Not handed to accounting itself: storage asks accounting what groups were granted.
+        return await self.storage().check_start(username, group)
 
 
 @dataclass
