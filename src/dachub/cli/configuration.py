@@ -10,7 +10,13 @@ import yaml
 from dachub.cli.options import DataOption, JsonOption
 from dachub.cli.output import print_json
 from dachub.cli.platform import layout_of, settings_of
-from dachub.config import Settings, external_database_url, openid_client_secret
+from dachub.config import (
+    Settings,
+    external_database_url,
+    metrics_token,
+    openid_client_secret,
+    smtp_password,
+)
 
 app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 
@@ -22,6 +28,8 @@ def check(data: DataOption = None, as_json: JsonOption = False) -> None:
     settings = settings_of(layout)
     openid_client_secret(settings)
     external_database_url(settings)
+    smtp_password(settings)
+    metrics_token(settings)
     if as_json:
         print_json({"file": str(layout.config), "valid": True})
     else:

@@ -113,7 +113,7 @@ class Platform:
             children["postgres"] = embedded.child(supervisor.record_path("postgres"))
             url = embedded.url()
         assert url is not None  # noqa: S101  one of the two it is
-        children["service"] = service_child(layout, endpoints, url, supervisor)
+        children["service"] = service_child(layout, settings, endpoints, url, supervisor)
         children["hub"] = hub_child(layout, settings, endpoints, supervisor)
         supervisor.write(children)
         process = supervisor.start()

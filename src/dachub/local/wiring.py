@@ -12,7 +12,14 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 import dachub.hub
-from dachub.config import Settings, openid_client_secret
+from dachub.config import (
+    METRICS_TOKEN,
+    SMTP_PASSWORD,
+    Settings,
+    metrics_token,
+    openid_client_secret,
+    smtp_password,
+)
 from dachub.hub.settings import HubSettings, LocalSpawnSettings
 from dachub.local.layout import Layout, write_private
 from dachub.local.processes import ChildSpec
@@ -153,9 +160,14 @@ def _is_behind_proxy(settings: Settings) -> bool:
 
 
 def service_child(
-    layout: Layout, endpoints: Endpoints, database_url: str, supervisor: Supervisor
+    layout: Layout,
+    settings: Settings,
+    endpoints: Endpoints,
+    database_url: str,
+    supervisor: Supervisor,
 ) -> ChildSpec:
     """How to start the service."""
+    secrets = {SMTP_PASSWORD: smtp_password(settings), METRICS_TOKEN: metrics_token(settings)}
     return ChildSpec(
         command=[sys.executable, "-m", "dachub.server"],
         directory=layout.run,
@@ -170,6 +182,7 @@ def service_child(
             "DACHUB_SERVICE_PORT": str(endpoints.service_port),
             "DACHUB_LOG_FILE": str(layout.logs / "service.json"),
             "DACHUB_PORTAL_SECRET": layout.secret("portal-secret"),
+            **{name: secret for name, secret in secrets.items() if secret},
         },
         record=supervisor.record_path("service"),
     )

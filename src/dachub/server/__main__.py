@@ -13,11 +13,13 @@ import uvicorn
 from pydantic import BaseModel, Field, ValidationError
 
 from dachub import __version__
-from dachub.config import load
+from dachub.config import Settings, load, metrics_token, smtp_password
 from dachub.infra.database import create_engine
 from dachub.infra.logging import configure_logging
 from dachub.model.problems import DachubError
+from dachub.notices.services import Postman
 from dachub.server.app import create_app
+from dachub.server.auth import PREFIX
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
 from dachub.server.workers import Workers
@@ -63,6 +65,8 @@ def main() -> int:
         environment = Environment.read(os.environ)
         settings = load(environment.config)
         configure_logging(environment.log_file, settings.logs.level)
+        postman = _postman(settings, environment.public_url)
+        token = metrics_token(settings) or ""
     except ValidationError as error:
         missing = ", ".join(f"DACHUB_{str(each['loc'][0]).upper()}" for each in error.errors())
         sys.stderr.write(f"dachub.server: missing or wrong in the environment: {missing}\n")
@@ -81,6 +85,8 @@ def main() -> int:
         portal_secret=environment.portal_secret,
         public_url=environment.public_url,
         database_url=environment.database_url,
+        metrics_token=token,
+        postman=postman,
     )
     # uvicorn ends in order on these, and then passes them on to whoever held them before.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,6 +106,17 @@ def main() -> int:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     return 0
+
+
+def _postman(settings: Settings, public_url: str) -> Postman | None:
+    if settings.mail is None:
+        return None
+    return Postman(
+        settings.mail,
+        smtp_password(settings),
+        site=settings.site.name,
+        portal_url=f"{public_url.rstrip('/')}{PREFIX}/",
+    )
 
 
 if __name__ == "__main__":

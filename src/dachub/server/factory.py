@@ -20,7 +20,7 @@ from dachub.directory.services import Directory
 from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
 from dachub.model.problems import Unavailable
-from dachub.notices.services import Notices
+from dachub.notices.services import Notices, Postman
 from dachub.server.hubapi import HubAPI
 from dachub.storage.services import Storage
 
@@ -128,6 +128,10 @@ class Process:
         What the hub shows to be the hub.
     portal_secret
         Signs cookies and forms.
+    metrics_token
+        What Prometheus shows to be let in; empty where only administrators are.
+    postman
+        Brings mails away, where the site sends any.
     """
 
     def __init__(
@@ -142,6 +146,8 @@ class Process:
         public_url: str = "",
         database_url: str = "",
         sessions: SessionMaker | None = None,
+        metrics_token: str = "",
+        postman: Postman | None = None,
     ) -> None:
         self.settings = settings
         self.engine = engine
@@ -154,6 +160,8 @@ class Process:
         self.started_at = self.clock.now()
         self.database_url = database_url
         self.database_ready = True
+        self.metrics_token = metrics_token
+        self.postman = postman
         self.workers: Mapping[str, Worker] = {}
 
     @classmethod

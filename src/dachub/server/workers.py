@@ -12,6 +12,7 @@ import structlog
 from dachub import migrations
 from dachub.model.problems import DachubError
 from dachub.model.units import day_start
+from dachub.notices.services import MailService
 from dachub.server.factory import Process, Worker
 from dachub.server.stopping import (
     end_disabled,
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 RUN_SECONDS_MAX = 120
 STOPS_EVERY_SECONDS = 5
 DISABLED_EVERY_SECONDS = 2
+MAILS_EVERY_SECONDS = 5
 COUNT_EVERY_SECONDS = 600
 CHECK_EVERY_SECONDS = 24 * 3600
 DATABASE_EVERY_SECONDS = 1
@@ -55,6 +57,19 @@ async def check_days(process: Process) -> str:
     return f"{len(differences)} differences"
 
 
+async def send_mails(process: Process) -> str:
+    """Bring the mails that are due to the mail server."""
+    if process.postman is None:
+        return "this site sends no mails"
+
+    @asynccontextmanager
+    async def mails() -> AsyncIterator[MailService]:
+        async with process.factory() as services:
+            yield services.mails()
+
+    return await process.postman.deliver(mails)
+
+
 def _until_midnight(process: Process) -> float:
     now = process.clock.now()
     midnight = day_start(now) + timedelta(days=1, seconds=1)
@@ -73,6 +88,7 @@ class Workers:
             Worker("check-days", CHECK_EVERY_SECONDS, check_days),
             Worker("stops", STOPS_EVERY_SECONDS, stop_due),
             Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
+            Worker("mails", MAILS_EVERY_SECONDS, send_mails),
         ]
 
     @asynccontextmanager
