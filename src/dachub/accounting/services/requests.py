@@ -233,6 +233,8 @@ class RequestService:
         ends_at: datetime | None,
     ) -> AllocationRecord:
         amount = Decimal(granted) / request.resource.base_units
+        if (starts_at is None) != (ends_at is None):
+            raise InvalidInput("A period has both a beginning and an end: give both or neither.")
         if starts_at is not None and ends_at is not None:
             return await self._allocations.create(
                 by,
