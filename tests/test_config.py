@@ -64,8 +64,8 @@ def test_first_file_changes_nothing_and_uncommented_is_the_default() -> None:
     [
         ("servrs: {}", ["servrs: unknown key; did you mean 'servers'?"]),
         (
-            "listen: {prot: 8001}\nquota: {warn_at: 3}",
-            ["listen.prot: unknown key; did you mean 'port'?", "did you mean 'warn_at_percent'?"],
+            "listen: {prot: 8001}\nquota: {enforce_second: 3}",
+            ["listen.prot: unknown key; did you mean 'port'?", "did you mean 'enforce_seconds'?"],
         ),
         ("listen: {port: 70000}", ["listen.port", "less than or equal to 65535", "70000"]),
         ("listen: {port: x}", ["listen.port", "valid integer"]),

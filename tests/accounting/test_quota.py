@@ -19,9 +19,10 @@ from dachub.directory.tables import PersonRow
 from dachub.infra.clock import HeldClock
 from dachub.model.sessions import SessionDescription
 from dachub.model.site import ServerChoice
-from dachub.model.usage import AuthorizeRequest, Policy, Resource
+from dachub.model.usage import AuthorizeRequest, Policy, QuotaPolicy, Resource
 
 HOUR = timedelta(hours=1)
+DENY = QuotaPolicy()
 NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 NEXT_YEAR = datetime(2028, 1, 1, tzinfo=UTC)
 
@@ -132,11 +133,11 @@ async def test_a_group_near_its_end_is_warned(
     services: Accounting, lensing: str, describe: Describe, clock: HeldClock
 ) -> None:
     await grant(services, 10)
-    await use(services, describe(requested_at=clock.now() - 9 * HOUR), 7.9)
+    await use(services, describe(requested_at=clock.now() - 9 * HOUR), 7.4)
     assert (await services.quota().balance("lensing")).message == ""
-    await use(services, describe(requested_at=clock.now() - 2 * HOUR), 0.1)
+    await use(services, describe(requested_at=clock.now() - HOUR), 0.1)
     message = (await services.quota().balance("lensing")).message
-    assert "has used 8.0 of its 10.0 core-hours: 2.0 are left." in message
+    assert "has used 7.5 of its 10.0 core-hours: 2.5 are left." in message
 
 
 @pytest.mark.parametrize(
@@ -252,8 +253,8 @@ def left(grants: list[Grant], use_of_days: dict[int, int], now: int) -> int | No
 
 
 def test_overlapping_allocations_are_charged_once_the_first_to_end_first() -> None:
-    year = Grant(day(0), day(365), 1000, Policy.DENY)
-    top_up = Grant(day(50), day(60), 200, Policy.DENY)
+    year = Grant(day(0), day(365), 1000, DENY)
+    top_up = Grant(day(50), day(60), 200, DENY)
     both = [year, top_up]
     assert left(both, {10: 100}, 20) == 900
     assert left(both, {10: 100}, 55) == 1100
@@ -266,14 +267,14 @@ def test_overlapping_allocations_are_charged_once_the_first_to_end_first() -> No
 
 
 def test_two_equal_allocations_count_twice() -> None:
-    year = Grant(day(0), day(365), 1000, Policy.DENY)
+    year = Grant(day(0), day(365), 1000, DENY)
     assert left([year, year], {10: 1500}, 20) == 500
 
 
 def test_an_earlier_period_bears_on_the_next_only_through_overlap() -> None:
     first, second = (
-        Grant(day(0), day(10), 100, Policy.DENY),
-        Grant(day(10), day(20), 100, Policy.DENY),
+        Grant(day(0), day(10), 100, DENY),
+        Grant(day(10), day(20), 100, DENY),
     )
     assert left([first, second], {5: 500, 12: 30}, 15) == 70
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from dachub.model.problems import Conflict, InvalidInput
 from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionDescription
 from dachub.model.site import Environment, Size
-from dachub.model.usage import Policy
+from dachub.model.usage import QuotaPolicy, QuotaState
 
 CONCLUDED = (EndReason.LOST, EndReason.FAILED)
 """Reasons of an estimated end that was only concluded from absence: the weakest kind."""
@@ -240,13 +240,78 @@ class UsageDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """An adjustment to be appended to an allocation.
+
+    Attributes
+    ----------
+    amount
+        Base units to add; may be negative.
+    ends_at, policy
+        The new end and policy, where they change; the first change has both.
+    key
+        What it is for, if it must not be made twice.
+    """
+
+    reason: str
+    author: str
+    at: datetime
+    amount: int = 0
+    ends_at: datetime | None = None
+    policy: QuotaPolicy | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """An allocation of core-hours, in milli-core-seconds."""
+    """An allocation as the arithmetic of pools sees it, in base units of its resource."""
 
     since: datetime
     until: datetime
     amount: int
-    policy: Policy
+    policy: QuotaPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whose usage in [since, until) is asked for: a group's, or one person's in it."""
+
+    group: str
+    since: datetime
+    until: datetime
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a person runs on a group at the moment; also what that consumes in a second."""
+
+    group: str
+    username: str
+    milli_cores: int
+    memory_bytes: int
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a group, or a person within it, was last seen to stand with a resource.
+
+    Attributes
+    ----------
+    period
+        When the period began to which this applies; with another one all begins anew.
+    told_percent
+        The highest threshold that people were told of.
+    spent_at
+        When it was first seen to be spent: grace runs from here.
+    """
+
+    state: QuotaState = QuotaState.OK
+    since: datetime | None = None
+    period: datetime | None = None
+    told_percent: int = 0
+    spent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,3 +390,4 @@ class WorkerRun:
     name: str
     succeeded_at: datetime
     outcome: str
+    is_clean: bool = True

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from dachub.model.awards import SiteAward
 from dachub.model.settings import Section
-from dachub.model.usage import Policy
+from dachub.model.usage import Policy, QuotaPolicy
 
 
 class QuotaSettings(Section):
@@ -15,15 +15,18 @@ class QuotaSettings(Section):
     without_allocation: Policy = Field(
         default=Policy.ALLOW, description="For a group that has no allocation in force"
     )
-    warn_at_percent: int = Field(
-        default=80,
-        ge=1,
-        le=100,
-        description="Used share of an allocation from which people are told",
+    policy: QuotaPolicy = Field(
+        default=QuotaPolicy(),
+        description="The site's policy, for what an allocation's own leaves out",
     )
     reconcile_seconds: int = Field(
         default=30, ge=5, description="How often ledger and running servers are compared"
     )
+<<<<<<< HEAD
     site_awards: tuple[SiteAward, ...] = Field(
         default=(), description="What the site itself was given, for its reports"
+=======
+    enforce_seconds: int = Field(
+        default=60, ge=5, description="How often what groups use is held against their allocations"
+>>>>>>> ba7ee68 (Make an allocation the sum of its adjustments, recurring or not; give members limits)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,6 +16,7 @@ from sqlalchemy import (
     String,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
@@ -119,36 +121,47 @@ class UsageDayRow(Base):
 
 
 class AllocationRow(Base):
-    """What a group may use of a resource in [starts_at, ends_at)."""
+    """What a group may use of a resource from ``starts_at`` on.
+
+    The row says only which allocation it is; amount, end and policy are what its adjustments come
+    to.
+    """
 
     __tablename__ = "allocation"
     __table_args__ = (
-        CheckConstraint("ends_at > starts_at", name="period"),
-        CheckConstraint("policy in ('allow', 'warn', 'deny')", name="policy"),
         Index(None, "group", "resource", "starts_at"),
+        Index(None, "series_id", "starts_at", unique=True),
     )
 
     allocation_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
     resource: Mapped[str] = mapped_column(String(30))
     starts_at: Mapped[datetime]
-    ends_at: Mapped[datetime]
-    policy: Mapped[str] = mapped_column(String(10))
+    series_id: Mapped[int | None] = mapped_column(ForeignKey("allocation_series.series_id"))
 
 
 class AdjustmentRow(Base):
-    """An appended change of an allocation's amount; never updated or deleted."""
+    """An appended change of an allocation; never updated or deleted.
+
+    ``amount`` is added; the last ``ends_at`` and the last ``policy`` count. ``key`` says what an
+    adjustment is for that must not be made twice.
+    """
 
     __tablename__ = "allocation_adjustment"
+    __table_args__ = (Index(None, "allocation_id", "key", unique=True),)
 
     adjustment_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     allocation_id: Mapped[int] = mapped_column(ForeignKey("allocation.allocation_id"), index=True)
-    amount: Mapped[int] = mapped_column(BigInteger)
+    amount: Mapped[int] = mapped_column(Numeric(38, 0))
+    ends_at: Mapped[datetime | None]
+    policy: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    key: Mapped[str | None] = mapped_column(String(40))
     reason: Mapped[str]
     author: Mapped[str]
     at: Mapped[datetime]
 
 
+<<<<<<< HEAD
 class AllocationRequestRow(Base):
     """A request of a group for more, and the one decision on it."""
 
@@ -173,6 +186,74 @@ class AllocationRequestRow(Base):
     decision_reason: Mapped[str] = mapped_column(default="")
     granted: Mapped[int | None] = mapped_column(BigInteger)
     allocation_id: Mapped[int | None] = mapped_column(ForeignKey("allocation.allocation_id"))
+=======
+class SeriesRow(Base):
+    """An allocation that recurs; ``until`` and the end's author and reason are set once."""
+
+    __tablename__ = "allocation_series"
+
+    series_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"), index=True)
+    resource: Mapped[str] = mapped_column(String(30))
+    amount: Mapped[int] = mapped_column(Numeric(38, 0))
+    every: Mapped[str] = mapped_column(String(20))
+    first: Mapped[datetime]
+    until: Mapped[datetime | None]
+    carry_over_percent: Mapped[int | None]
+    policy: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    reason: Mapped[str]
+    author: Mapped[str]
+    at: Mapped[datetime]
+    ended_by: Mapped[str | None]
+    end_reason: Mapped[str | None]
+
+
+class MemberLimitRow(Base):
+    """An appended limit of a person in a group; the last counts, one without amount lifts it."""
+
+    __tablename__ = "member_limit"
+    __table_args__ = (Index(None, "group", "username", "resource", "limit_id"),)
+
+    limit_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
+    username: Mapped[str] = mapped_column(String(32))
+    resource: Mapped[str] = mapped_column(String(30))
+    amount: Mapped[int | None] = mapped_column(Numeric(38, 0))
+    reason: Mapped[str]
+    author: Mapped[str]
+    at: Mapped[datetime]
+
+
+class StandingRow(Base):
+    """Where a group, or a person within it, was last seen to stand with a resource."""
+
+    __tablename__ = "quota_standing"
+
+    group: Mapped[str] = mapped_column(String(20), primary_key=True)
+    resource: Mapped[str] = mapped_column(String(30), primary_key=True)
+    username: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """Empty for the group itself."""
+    state: Mapped[str] = mapped_column(String(10))
+    state_since: Mapped[datetime]
+    period_since: Mapped[datetime | None]
+    told_percent: Mapped[int]
+    spent_at: Mapped[datetime | None]
+
+
+class EnforcementRow(Base):
+    """The one row of what the last run of the enforcement saw of clocks and reconciliations."""
+
+    __tablename__ = "enforcement"
+    __table_args__ = (CheckConstraint("row = 1", name="row"),)
+
+    row: Mapped[int] = mapped_column(primary_key=True, default=1)
+    run_at: Mapped[datetime]
+    doubt: Mapped[str]
+    doubt_since: Mapped[datetime | None]
+    reconciliations: Mapped[int]
+    """Clean ones since the doubt arose."""
+    reconciled_at: Mapped[datetime | None]
+>>>>>>> ba7ee68 (Make an allocation the sum of its adjustments, recurring or not; give members limits)
 
 
 class WorkerRunRow(Base):
@@ -183,3 +264,5 @@ class WorkerRunRow(Base):
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     succeeded_at: Mapped[datetime]
     outcome: Mapped[str] = mapped_column(default="")
+    is_clean: Mapped[bool] = mapped_column(default=True)
+    """Whether all was as it should be."""

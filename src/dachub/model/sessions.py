@@ -35,6 +35,7 @@ class EndReason(StrEnum):
     # Stopped by the service; the hub tells of a stop, and why is what the stop was scheduled for.
     LEFT_GROUP = "left-group"
     DISABLED = "disabled"
+    QUOTA = "quota"
 
 
 class SessionDescription(BaseModel):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from dachub.model.names import Username
-from dachub.model.site import ServerChoice
+from dachub.model.settings import Section
+from dachub.model.site import ServerChoice, Size
 from dachub.model.units import core_hours
+
+Percent = Annotated[int, Field(ge=1, le=100)]
 
 
 class Resource(StrEnum):
@@ -18,21 +22,113 @@ class Resource(StrEnum):
 
     CORE_HOURS = "core-hours"  # milli-core-seconds
     GPU_HOURS = "gpu-hours"  # GPU-seconds
+    MEMORY_HOURS = "memory-hours"  # byte-seconds; people speak of GiB-hours
     FILE_BYTES = "file-bytes"
     DATABASE_BYTES = "database-bytes"
 
     @property
     def base_units(self) -> int:
         """Base units in one unit that people speak of."""
-        return {"core-hours": 3_600_000, "gpu-hours": 3600}.get(self.value, 1)
+        return _MEASURES[self].base_units if self in _MEASURES else 1
+
+    @property
+    def unit(self) -> str:
+        """What people call the unit."""
+        return {"gpu-hours": "GPU-hours", "memory-hours": "GiB-hours"}.get(self.value, self.value)
+
+    @property
+    def is_time(self) -> bool:
+        """Whether running servers consume it."""
+        return self in _MEASURES
+
+    def used(self, usage: Usage) -> int:
+        """How much of it, in base units, ``usage`` is; 0 for what no server consumes."""
+        measure = _MEASURES.get(self)
+        return 0 if measure is None else int(getattr(usage, measure.used))
+
+    def rate(self, size: Size) -> int:
+        """Base units that a server of ``size`` consumes in a second."""
+        measure = _MEASURES.get(self)
+        return 0 if measure is None else int(getattr(size, measure.rate))
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """Where a resource that running servers consume is read: attributes of Usage and of Size."""
+
+    base_units: int
+    used: str
+    rate: str
+
+
+_MEASURES = {
+    Resource.CORE_HOURS: _Measure(3_600_000, "milli_core_seconds", "milli_cores"),
+    Resource.GPU_HOURS: _Measure(3600, "gpu_seconds", "gpus"),
+    Resource.MEMORY_HOURS: _Measure(3600 * 1024**3, "memory_byte_seconds", "memory_bytes"),
+}
+TIME_RESOURCES = tuple(_MEASURES)
+"""Resources that running servers consume. A new one is a line above: tables and rules stay."""
 
 
 class Policy(StrEnum):
-    """What happens when an allocation is spent."""
+    """What happens in the end when an allocation is spent; each is stricter than those before."""
 
     ALLOW = "allow"
     WARN = "warn"
-    DENY = "deny"
+    DENY = "deny"  # no new servers
+    STOP = "stop"  # no new servers, and running ones end after a notice
+
+
+class QuotaPolicy(Section):
+    """What happens as an allocation is spent: warnings, grace, and what comes in the end."""
+
+    when_spent: Policy = Field(
+        default=Policy.DENY,
+        description="In the end: allow (nothing), warn, deny (no new servers) or stop (running "
+        "ones too, after a notice)",
+    )
+    warn_at_percent: tuple[Percent, ...] = Field(
+        default=(75, 90),
+        max_length=10,
+        description="Used shares at which people are told; 100 is always told",
+    )
+    grace_percent: float = Field(
+        default=0, ge=0, le=100, description="How far the amount may be exceeded, in percent of it"
+    )
+    grace_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=366 * 86400,
+        description="How long servers may start after it was spent; if both graces are given, the "
+        "one that ends first counts",
+    )
+    stop_notice_seconds: int = Field(
+        default=900, ge=60, le=7 * 86400, description="Notice before running servers are stopped"
+    )
+
+    def filled_from(self, default: QuotaPolicy) -> QuotaPolicy:
+        """The same, with what was not said taken from the site's default."""
+        said = {name: getattr(self, name) for name in self.model_fields_set}
+        return default.model_copy(update=said)
+
+    def said(self) -> dict[str, object]:
+        """What was said expressly, as plain data."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class QuotaState(StrEnum):
+    """How a group, or a person in it, stands with a resource; each is worse than those before."""
+
+    OK = "ok"
+    WARNED = "warned"
+    GRACE = "grace"  # spent, but servers still start
+    CLOSED = "closed"  # no new servers
+    STOPPING = "stopping"  # running ones end after a notice
+
+    @property
+    def may_start(self) -> bool:
+        """Whether servers may start."""
+        return self not in (QuotaState.CLOSED, QuotaState.STOPPING)
 
 
 UsageDimension = Literal[
@@ -80,12 +176,20 @@ class UsageReport(BaseModel):
 
 
 class Adjustment(BaseModel):
-    """One appended change of an allocation's amount."""
+    """One appended change of an allocation: of its amount, its end or its policy."""
 
     amount: int = Field(description="Base units, may be negative")
+    ends_at: datetime | None = Field(default=None, description="The new end, where it changed")
+    policy: QuotaPolicy | None = Field(
+        default=None,
+        description="The new policy, where it changed; what it leaves out is the site's",
+    )
     reason: str
     author: str
     at: datetime
+    key: str | None = Field(
+        default=None, description="What it is for, where a series made it: series, carry-over:1"
+    )
 
 
 class AllocationRecord(BaseModel):
@@ -96,28 +200,57 @@ class AllocationRecord(BaseModel):
     resource: Resource
     starts_at: datetime
     ends_at: datetime
-    policy: Policy
+    policy: Policy = Field(description="What happens in the end when it is spent")
+    rules: QuotaPolicy = Field(description="The whole policy, the site's defaults filled in")
+    series_id: int | None = Field(default=None, description="The series that made it")
     amount: int = Field(description="Sum of the adjustments, in base units")
     used: int = Field(description="Used within [starts_at, ends_at), in base units")
     adjustments: list[Adjustment] = []
 
 
-class GroupBalance(BaseModel):
-    """Core-hours of a group now: what the start page and the decision speak of.
+class SizeForecast(BaseModel):
+    """How long what is left lasts for a server of one size that starts now.
 
-    ``allocated`` and ``left`` are ``None`` where no allocation is in force (unlimited).
+    The first resource or limit to be reached counts. Times are ``None`` where nothing limits it
+    before the allocation's period ends.
+    """
+
+    size: str
+    alone_seconds: int | None = Field(default=None, description="If nothing else ran")
+    lasts_seconds: int | None = Field(
+        default=None, description="Beside what the group runs now, if that goes on"
+    )
+    reached_at: datetime | None = Field(default=None, description="When that is")
+    text: str = Field(default="", description="The same for people; empty without a limit")
+
+
+class GroupBalance(BaseModel):
+    """A resource of a group now: what the start page and the decision speak of.
+
+    ``allocated`` and ``left`` are ``None`` where no allocation is in force (unlimited, unless the
+    policy says otherwise). Amounts are in the resource's base units.
     """
 
     group: str
     title: str = ""
+    resource: Resource = Resource.CORE_HOURS
     since: datetime | None = Field(default=None, description="From when on ``used`` counts")
-    used: int = Field(description="Milli-core-seconds charged to the allocations in force")
+    used: int = Field(description="Charged to the allocations in force, in base units")
     allocated: int | None = None
     left: int | None = None
     resets_at: datetime | None = None
     policy: Policy = Policy.ALLOW
+    state: QuotaState = QuotaState.OK
+    running_milli_cores: int = Field(default=0, description="What the group runs now")
+    projected_exhaustion_at: datetime | None = Field(
+        default=None, description="When it is spent at the rate of the last 14 days, if it will be"
+    )
+    member_limit: int | None = Field(default=None, description="The asking person's own limit")
+    member_used: int | None = Field(default=None, description="What they used of it")
+    member_state: QuotaState = QuotaState.OK
     contacts: list[str] = Field(default=[], description="The PIs, whom to ask")
     message: str = Field(default="", description="For the person; empty when all is well")
+    forecasts: list[SizeForecast] = Field(default=[], description="One for each size it may use")
 
 
 class AuthorizeRequest(BaseModel):
@@ -147,6 +280,9 @@ class Decision(BaseModel):
 class StartOptions(BaseModel):
     """What the start page offers a person."""
 
-    groups: list[GroupBalance]
+    groups: list[GroupBalance] = Field(description="Core-hours of each group")
+    resources: list[GroupBalance] = Field(
+        default=[], description="Other resources of these groups that are allocated"
+    )
     last_choice: ServerChoice = ServerChoice()
     notices: list[str] = []

@@ -4,8 +4,10 @@ from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.ledger import Ledger
+from dachub.accounting.services.limits import LimitService
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
+from dachub.accounting.services.series import SeriesService
 from dachub.accounting.services.sessions import SessionService
 from dachub.accounting.services.usage import UsageService
 from dachub.accounting.services.wiring import Accounting
@@ -17,8 +19,10 @@ __all__ = [
     "AwardService",
     "CorrectionService",
     "Ledger",
+    "LimitService",
     "QuotaService",
     "Reconciler",
+    "SeriesService",
     "SessionService",
     "UsageService",
     "WorkerService",

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from dachub.accounting.models import AllocationBelowZero, InvalidAmount
+from dachub.accounting.models import AllocationBelowZero, Change, InvalidAmount, InvalidPeriod, Span
 from dachub.accounting.services.usage import period
 from dachub.accounting.store.allocations import AllocationStore
-from dachub.accounting.store.usage import UsageStore
+from dachub.accounting.store.quota import QuotaStore
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService
 from dachub.infra.clock import Clock
+from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
-from dachub.model.usage import AllocationRecord, Policy, Resource, Usage
+from dachub.model.usage import AllocationRecord, Policy, QuotaPolicy, Resource
+from dachub.notices.services import NoticeService
 
-AMOUNT_MAX = 2**60
+AMOUNT_MAX = 10**30
 REASON_MAX_CHARACTERS = 1000
 ID_MAX = 2**31 - 1
 
@@ -45,21 +48,30 @@ def base_units(amount: Decimal | str | float, resource: Resource) -> int:
     return whole
 
 
+def policy_of(policy: Policy | QuotaPolicy | None) -> QuotaPolicy:
+    """A policy as people may give it: in full, by what happens in the end, or the site's."""
+    if policy is None:
+        return QuotaPolicy()
+    return QuotaPolicy(when_spent=policy) if isinstance(policy, Policy) else policy
+
+
 class AllocationService:
     """Grants, changes and shows allocations."""
 
     def __init__(
         self,
         store: AllocationStore,
-        usage: UsageStore,
+        quota: QuotaStore,
         groups: GroupService,
         audit: AuditService,
+        notices: NoticeService,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._usage = usage
+        self._quota = quota
         self._groups = groups
         self._audit = audit
+        self._notices = notices
         self._clock = clock
 
     async def create(
@@ -71,10 +83,15 @@ class AllocationService:
         amount: Decimal | str | float,
         starts_at: datetime,
         ends_at: datetime,
-        policy: Policy,
+        policy: Policy | QuotaPolicy | None = None,
         reason: str,
     ) -> AllocationRecord:
         """Grant ``amount`` (in core-hours and the like) for [starts_at, ends_at).
+
+        Parameters
+        ----------
+        policy
+            What it leaves out is the site's; so is all of it where there is none.
 
         Raises
         ------
@@ -88,13 +105,17 @@ class AllocationService:
         if granted < 0:
             raise InvalidAmount("An allocation cannot be less than nothing.")
         starts_at, ends_at = period(starts_at, ends_at)
-        reason = _checked_reason(reason)
+        reason = checked_reason(reason)
         if "\0" in group:
             raise InvalidInput("A name cannot contain the character NUL.")
         await self._groups.title(group)  # there is such a group
-        allocation_id = await self._store.add(group, resource, starts_at, ends_at, policy)
-        await self._store.adjust(
-            allocation_id, granted, reason=reason, author=by.name, at=self._clock.now()
+        rules = policy_of(policy)
+        allocation_id = await self._store.add(group, resource, starts_at)
+        if allocation_id is None:  # pragma: no cover - only those of a series can be there before
+            raise NotFound("The allocation was not made.")
+        await self._store.append(
+            allocation_id,
+            Change(reason, by.name, self._clock.now(), granted, ends_at, rules),
         )
         await self._audit.record(
             by,
@@ -105,10 +126,10 @@ class AllocationService:
             amount=str(amount),
             starts_at=starts_at.isoformat(),
             ends_at=ends_at.isoformat(),
-            policy=policy.value,
+            policy=rules.said(),
             reason=reason,
         )
-        return await self._record(allocation_id)
+        return await self._tell(await self._record(allocation_id), "was made")
 
     async def adjust(
         self, by: Principal, allocation_id: int, amount: Decimal | str | float, reason: str
@@ -121,35 +142,55 @@ class AllocationService:
         AllocationBelowZero
             If less than nothing would be left of the amount.
         """
-        by.require_administrator()
-        reason = _checked_reason(reason)
-        if not 0 < allocation_id <= ID_MAX or not await self._store.lock(allocation_id):
-            raise NotFound(f"There is no allocation {allocation_id}.")
-        before = await self._record(allocation_id)
+        before = await self._locked(by, allocation_id)
         change = base_units(amount, before.resource)
         if change == 0:
             raise InvalidAmount("An adjustment of nothing changes nothing.")
         after = before.amount + change
         if after < 0:
             raise AllocationBelowZero(
-                f"The allocation is {_spoken(before.amount, before.resource)}; "
+                f"The allocation is {spoken(before.amount, before.resource)}; "
                 f"{str(amount)[:40]} would leave less than nothing."
             )
         if after > AMOUNT_MAX:
             raise InvalidAmount("That is more than can be counted.")
-        await self._store.adjust(
-            allocation_id, change, reason=reason, author=by.name, at=self._clock.now()
+        return await self._change(
+            by, before, "allocation-adjusted", reason, amount=change, said={"amount": str(amount)}
         )
-        await self._audit.record(
-            by,
-            "allocation-adjusted",
-            group=before.group,
-            allocation_id=allocation_id,
-            resource=before.resource.value,
-            amount=str(amount),
-            reason=reason,
+
+    async def extend(
+        self, by: Principal, allocation_id: int, ends_at: datetime, reason: str
+    ) -> AllocationRecord:
+        """Let an allocation end at another moment, later or earlier.
+
+        Raises
+        ------
+        PermissionDenied, NotFound, InvalidInput
+        InvalidPeriod
+            If it would end before it begins, or not at another moment.
+        """
+        before = await self._locked(by, allocation_id)
+        _, ends_at = period(before.starts_at, ends_at)
+        if ends_at == before.ends_at:
+            raise InvalidPeriod("The allocation ends at that moment already.")
+        said = {"ends_at": ends_at.isoformat()}
+        return await self._change(
+            by, before, "allocation-extended", reason, ends_at=ends_at, said=said
         )
-        return await self._record(allocation_id)
+
+    async def set_policy(
+        self, by: Principal, allocation_id: int, policy: Policy | QuotaPolicy | None, reason: str
+    ) -> AllocationRecord:
+        """Give an allocation another policy; what it leaves out is the site's.
+
+        Raises
+        ------
+        PermissionDenied, NotFound, InvalidInput
+        """
+        before = await self._locked(by, allocation_id)
+        rules = policy_of(policy)
+        said = {"policy": rules.said()}
+        return await self._change(by, before, "allocation-policy", reason, policy=rules, said=said)
 
     async def list(self, by: Principal, *, group: str | None = None) -> Sequence[AllocationRecord]:
         """Allocations of a group for its members, of all their groups, or all for administrators.
@@ -158,16 +199,70 @@ class AllocationService:
         ------
         PermissionDenied
         """
-        if by.kind is PrincipalKind.HUB:
-            raise PermissionDenied("The hub has no business with allocations.")
-        if group is not None:
-            by.require(group, Role.MEMBER)
-            groups: Sequence[str] | None = [group]
-        else:
-            groups = None if by.is_administrator else [*by.roles]
-        if any("\0" in slug for slug in groups or ()):
-            raise InvalidInput("A name cannot contain the character NUL.")
-        return [await self._with_usage(record) for record in await self._store.of_groups(groups)]
+        return await self._with_usage(await self._store.of_groups(visible_groups(by, group)))
+
+    async def show(self, by: Principal, allocation_id: int) -> AllocationRecord:
+        """One allocation with all that it came by, for the group's members and administrators.
+
+        Raises
+        ------
+        NotFound
+            If there is none, or ``by`` may not know of it.
+        """
+        found = await self._store.find(allocation_id) if 0 < allocation_id <= ID_MAX else None
+        if found is None or not by.has(found.group, Role.MEMBER):
+            raise NotFound(f"There is no allocation {allocation_id} that you may see.")
+        return (await self._with_usage([found]))[0]
+
+    async def _locked(self, by: Principal, allocation_id: int) -> AllocationRecord:
+        by.require_administrator()
+        if not 0 < allocation_id <= ID_MAX or not await self._store.lock(allocation_id):
+            raise NotFound(f"There is no allocation {allocation_id}.")
+        return await self._record(allocation_id)
+
+    async def _change(
+        self,
+        by: Principal,
+        before: AllocationRecord,
+        action: str,
+        reason: str,
+        *,
+        said: Mapping[str, Any],
+        amount: int = 0,
+        ends_at: datetime | None = None,
+        policy: QuotaPolicy | None = None,
+    ) -> AllocationRecord:
+        reason = checked_reason(reason)
+        allocation_id = before.allocation_id
+        await self._store.append(
+            allocation_id, Change(reason, by.name, self._clock.now(), amount, ends_at, policy)
+        )
+        await self._audit.record(
+            by,
+            action,
+            group=before.group,
+            allocation_id=allocation_id,
+            resource=before.resource.value,
+            reason=reason,
+            **said,
+        )
+        return await self._tell(await self._record(allocation_id), "was changed")
+
+    async def _tell(self, record: AllocationRecord, what: str) -> AllocationRecord:
+        """Tell the PIs; also of each change there is exactly one notice."""
+        change = record.adjustments[-1]
+        await self._notices.give(
+            await self._groups.pis(record.group),
+            key=f"allocation:{record.allocation_id}:{len(record.adjustments)}",
+            kind=NoticeKind.QUOTA,
+            severity=Severity.INFO,
+            title=f"An allocation of {record.group} {what}",
+            text=f"It is now {spoken(record.amount, record.resource)} until "
+            f"{record.ends_at:%-d %B %Y, %H:%M} UTC. Reason: {change.reason}",
+            group=record.group,
+            path=f"groups/{record.group}",
+        )
+        return record
 
     async def in_force(self, resource: Resource) -> Sequence[AllocationRecord]:
         """Allocations of ``resource`` in force now, of all groups; asks nobody's rights.
@@ -185,27 +280,47 @@ class AllocationService:
         record = await self._store.find(allocation_id)
         if record is None:
             raise NotFound(f"There is no allocation {allocation_id}.")
-        return await self._with_usage(record)
+        return (await self._with_usage([record]))[0]
 
-    async def _with_usage(self, record: AllocationRecord) -> AllocationRecord:
-        now = self._clock.now()
-        used = await self._usage.total(record.group, record.starts_at, record.ends_at, now)
-        return record.model_copy(update={"used": _of(used, record.resource)})
-
-
-def _of(used: Usage, resource: Resource) -> int:
-    """What counts against an allocation of ``resource``; storage is not measured here."""
-    return {
-        Resource.CORE_HOURS: used.milli_core_seconds,
-        Resource.GPU_HOURS: used.gpu_seconds,
-    }.get(resource, 0)
+    async def _with_usage(self, records: Sequence[AllocationRecord]) -> Sequence[AllocationRecord]:
+        spans = [Span(record.group, record.starts_at, record.ends_at) for record in records]
+        used = await self._quota.used(spans, self._clock.now())
+        return [
+            record.model_copy(update={"used": record.resource.used(usage)})
+            for record, usage in zip(records, used, strict=True)
+        ]
 
 
-def _spoken(amount: int, resource: Resource) -> str:
-    return f"{amount / resource.base_units:g} {resource.value}"
+def visible_groups(by: Principal, group: str | None) -> Sequence[str] | None:
+    """The group asked for, or all that ``by`` belongs to; ``None`` is all there are.
+
+    Raises
+    ------
+    PermissionDenied
+    """
+    if by.kind is PrincipalKind.HUB:
+        raise PermissionDenied("The hub has no business with allocations.")
+    if group is None:
+        return None if by.is_administrator else [*by.roles]
+    by.require(group, Role.MEMBER)
+    if "\0" in group:
+        raise InvalidInput("A name cannot contain the character NUL.")
+    return [group]
 
 
-def _checked_reason(reason: str) -> str:
+def spoken(amount: int, resource: Resource) -> str:
+    """An amount in base units as people speak of it."""
+    return f"{amount / resource.base_units:,.10g} {resource.unit}"
+
+
+def checked_reason(reason: str) -> str:
+    """The reason, in one line.
+
+    Raises
+    ------
+    InvalidInput
+        Without one, or if it is too long.
+    """
     reason = " ".join(reason.replace("\0", " ").split())
     if not reason:
         raise InvalidInput("Give the reason: it stands beside the amount for ever.")

@@ -1,4 +1,4 @@
-"""What is left of overlapping allocations: pure arithmetic, in milli-core-seconds.
+"""What is left of overlapping allocations: pure arithmetic, for any resource.
 
 Usage is charged to the allocations in force when it happened, the one that ends first being
 emptied first; what exceeds them all is charged to the one that ends last. So a top-up that has
@@ -40,16 +40,7 @@ def stretches(grants: Sequence[Grant], now: datetime) -> list[tuple[datetime, da
 
     Usage in each of them is what :func:`pool` needs.
     """
-    related = _related(grants, now)
-    moments = sorted(
-        {moment for grant in related for moment in (grant.since, grant.until) if moment < now}
-        | {now}
-    )
-    return [
-        (since, until)
-        for since, until in pairwise(moments)
-        if any(grant.since <= since < grant.until for grant in related)
-    ]
+    return _stretches(_related(grants, _in_force(grants, now), now), now)
 
 
 def pool(
@@ -64,10 +55,45 @@ def pool(
     used
         For each of the :func:`stretches`, its beginning and the usage in it.
     """
-    related = _related(grants, now)
-    in_force = tuple(grant for grant in related if grant.since <= now < grant.until)
+    in_force = _in_force(grants, now)
     if not in_force:
         return None
+    left = _left(_related(grants, in_force, now), used)
+    later = [grant.since for grant in grants if grant.since > now and grant.amount > 0]
+    return Pool(
+        grants=tuple(in_force),
+        since=min(grant.since for grant in in_force),
+        allocated=sum(grant.amount for grant in in_force),
+        left=sum(left[: len(in_force)]),
+        next_at=min(later, default=max(grant.until for grant in in_force)),
+        next_is_planned=bool(later),
+    )
+
+
+def stretches_of(grants: Sequence[Grant], one: Grant) -> list[tuple[datetime, datetime]]:
+    """As :func:`stretches`, up to the end of ``one`` of the allocations, for :func:`left_of`."""
+    return _stretches(_related(grants, [one], one.until), one.until)
+
+
+def left_of(grants: Sequence[Grant], used: Sequence[tuple[datetime, int]], one: Grant) -> int:
+    """What was left of ``one`` of the allocations when it ended; negative if it was overdrawn."""
+    return _left(_related(grants, [one], one.until), used)[0]
+
+
+def _stretches(related: Sequence[Grant], until: datetime) -> list[tuple[datetime, datetime]]:
+    moments = sorted(
+        {moment for grant in related for moment in (grant.since, grant.until) if moment < until}
+        | {until}
+    )
+    return [
+        (since, end)
+        for since, end in pairwise(moments)
+        if any(grant.since <= since < grant.until for grant in related)
+    ]
+
+
+def _left(related: Sequence[Grant], used: Sequence[tuple[datetime, int]]) -> list[int]:
+    """What is left of each after the usage of all stretches was charged."""
     left = [grant.amount for grant in related]
     for since, amount in used:
         order = sorted(
@@ -80,26 +106,23 @@ def pool(
             amount -= charged
         if order:
             left[order[-1]] -= amount
-    later = [grant.since for grant in grants if grant.since > now and grant.amount > 0]
-    return Pool(
-        grants=in_force,
-        since=min(grant.since for grant in in_force),
-        allocated=sum(grant.amount for grant in in_force),
-        left=sum(left[i] for i, grant in enumerate(related) if grant in in_force),
-        next_at=min(later, default=max(grant.until for grant in in_force)),
-        next_is_planned=bool(later),
-    )
+    return left
 
 
-def _related(grants: Sequence[Grant], now: datetime) -> list[Grant]:
-    """Those in force now, and those before that overlap them, directly or through others."""
-    related = [grant for grant in grants if grant.since <= now < grant.until]
-    others = [grant for grant in grants if grant.since <= now and grant not in related]
+def _in_force(grants: Sequence[Grant], now: datetime) -> list[Grant]:
+    return [grant for grant in grants if grant.since <= now < grant.until]
+
+
+def _related(grants: Sequence[Grant], those: Sequence[Grant], until: datetime) -> list[Grant]:
+    """``those``, then the ones before ``until`` that overlap them, directly or through others."""
+    related = list(those)
+    known = {id(grant) for grant in those}
+    others = [grant for grant in grants if grant.since < until and id(grant) not in known]
     while related:
         since = min(grant.since for grant in related)
         joined = [grant for grant in others if grant.until > since]
         if not joined:
             break
         related += joined
-        others = [grant for grant in others if grant not in joined]
+        others = [grant for grant in others if grant.until <= since]
     return related

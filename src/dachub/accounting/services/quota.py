@@ -23,7 +23,14 @@ from dachub.model.site import (
     resolve_choice,
 )
 from dachub.model.units import core_hours
-from dachub.model.usage import AuthorizeRequest, Decision, GroupBalance, Policy, StartOptions
+from dachub.model.usage import (
+    AuthorizeRequest,
+    Decision,
+    GroupBalance,
+    Policy,
+    Resource,
+    StartOptions,
+)
 
 ALLOCATION_SPENT = "allocation-spent"
 NO_ALLOCATION = "no-allocation"
@@ -64,7 +71,7 @@ class QuotaService:
         of the calendar year.
         """
         now = self._clock.now()
-        grants = await self._allocations.grants(group)
+        grants = (await self._allocations.grants([group])).get((group, Resource.CORE_HOURS), [])
         used = [
             (since, (await self._usage.total(group, since, until, now)).milli_core_seconds)
             for since, until in stretches(grants, now)
@@ -130,7 +137,7 @@ class QuotaService:
             choice = choice.model_copy(update={"size": self._offer.rescue})
         balance = await self.balance(choice.group)
         spent = balance.left is not None and balance.left <= 0
-        if balance.policy is Policy.DENY and (spent or balance.allocated is None):
+        if balance.policy in (Policy.DENY, Policy.STOP) and (spent or balance.allocated is None):
             code = ALLOCATION_SPENT if spent else NO_ALLOCATION
             return await self._refuse(request, code, balance.message, choice, balance)
         return Decision(
@@ -227,7 +234,7 @@ class QuotaService:
                 else "nothing is left; servers still start, but the group is overdrawn"
             )
             return f"The group '{balance.group}' has used {used}: {consequence}. {then} {whom}"
-        if balance.used * 100 >= in_force.allocated * self._settings.warn_at_percent:
+        if balance.used * 100 >= in_force.allocated * min(self._settings.policy.warn_at_percent):
             return (
                 f"The group '{balance.group}' has used {used}: {core_hours(left):,.1f} are left. "
                 f"{then} {whom}"
@@ -265,7 +272,7 @@ class QuotaService:
 
 def _strictest(grants: tuple[Grant, ...]) -> Policy:
     order = list(Policy)
-    return max((grant.policy for grant in grants), key=order.index)
+    return max((grant.policy.when_spent for grant in grants), key=order.index)
 
 
 def _spoken(moment: datetime | None) -> str:

@@ -93,7 +93,7 @@ class Reconciler:
                 (outcome.lost if started else outcome.failed).append(entry.description.session_id)
             lives |= lost(gone)
         await self._ledger.merge(entries, lives)
-        await self._workers.record(WORKER, now, outcome.summary())
+        await self._workers.record(WORKER, now, outcome.summary(), is_clean=not outcome.absent)
         _report(outcome)
         return outcome
 

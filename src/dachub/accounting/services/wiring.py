@@ -11,9 +11,11 @@ from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.ledger import Ledger
+from dachub.accounting.services.limits import LimitService
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
 from dachub.accounting.services.requests import RequestService
+from dachub.accounting.services.series import SeriesService
 from dachub.accounting.services.sessions import SessionService
 from dachub.accounting.services.usage import UsageService
 from dachub.accounting.services.workers import WorkerService
@@ -22,6 +24,9 @@ from dachub.accounting.store.allocations import AllocationStore
 from dachub.accounting.store.corrections import CorrectionStore
 from dachub.accounting.store.ledger import LedgerStore
 from dachub.accounting.store.requests import RequestStore
+from dachub.accounting.store.limits import LimitStore
+from dachub.accounting.store.quota import QuotaStore
+from dachub.accounting.store.series import SeriesStore
 from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.usage import UsageStore
 from dachub.accounting.store.workers import WorkerStore
@@ -54,8 +59,11 @@ class Accounting:
         self._audit = audit
         self._notices = notices
         self._start_checks = start_checks
-        self._allocations = AllocationStore(session)
         self._corrections = CorrectionStore(session)
+        self._allocations = AllocationStore(session, settings.policy)
+        self._series = SeriesStore(session)
+        self._limits = LimitStore(session)
+        self._quota = QuotaStore(session)
         self._ledger = LedgerStore(session)
         self._requests = RequestStore(session)
         self._sessions = SessionStore(session)
@@ -106,7 +114,7 @@ class Accounting:
     def allocations(self) -> AllocationService:
         """Allocations."""
         return AllocationService(
-            self._allocations, self._usage, self._groups, self._audit, self._clock
+            self._allocations, self._quota, self._groups, self._audit, self._notices, self._clock
         )
 
     def requests(self) -> RequestService:
@@ -120,6 +128,16 @@ class Accounting:
             self._audit,
             self._clock,
         )
+
+    def series(self) -> SeriesService:
+        """Recurring allocations."""
+        return SeriesService(
+            self._series, self._allocations, self._quota, self._groups, self._audit, self._clock
+        )
+
+    def limits(self) -> LimitService:
+        """Limits of members."""
+        return LimitService(self._limits, self._groups, self._audit, self._notices, self._clock)
 
     def reconciler(self) -> Reconciler:
         """The comparison of ledger and hub."""

@@ -1,49 +1,67 @@
-"""Allocations and the adjustments that their amounts are the sums of."""
+"""Allocations: rows that say which they are, and the adjustments that say what they come to."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import groupby
+from typing import Any
 
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Grant
+from dachub.accounting.models import Change, Grant
 from dachub.accounting.tables import AdjustmentRow, AllocationRow
-from dachub.model.usage import Adjustment, AllocationRecord, Policy, Resource
+from dachub.model.usage import Adjustment, AllocationRecord, QuotaPolicy, Resource
 
 
 class AllocationStore:
-    """Adds to allocations; never changes or removes what was granted."""
+    """Adds to allocations; never changes or removes what was granted.
 
-    def __init__(self, session: AsyncSession) -> None:
+    Parameters
+    ----------
+    default
+        The site's policy, for what an allocation's own leaves out.
+    """
+
+    def __init__(self, session: AsyncSession, default: QuotaPolicy) -> None:
         self._session = session
+        self._default = default
 
     async def add(
-        self, group: str, resource: Resource, starts_at: datetime, ends_at: datetime, policy: Policy
-    ) -> int:
-        """A new allocation of nothing yet; returns its id."""
-        row = AllocationRow(
-            group=group,
-            resource=resource.value,
-            starts_at=starts_at,
-            ends_at=ends_at,
-            policy=policy.value,
-        )
-        self._session.add(row)
-        await self._session.flush()
-        return row.allocation_id
+        self, group: str, resource: Resource, starts_at: datetime, series_id: int | None = None
+    ) -> int | None:
+        """A new allocation, of nothing until its first change; its id.
 
-    async def adjust(
-        self, allocation_id: int, amount: int, *, reason: str, author: str, at: datetime
-    ) -> None:
-        """Append a change of the amount."""
-        self._session.add(
-            AdjustmentRow(
-                allocation_id=allocation_id, amount=amount, reason=reason, author=author, at=at
-            )
+        ``None`` if the series has made the allocation of this period before.
+        """
+        return await self._session.scalar(
+            insert(AllocationRow)
+            .values(group=group, resource=resource.value, starts_at=starts_at, series_id=series_id)
+            .on_conflict_do_nothing(index_elements=["series_id", "starts_at"])
+            .returning(AllocationRow.allocation_id)
         )
-        await self._session.flush()
+
+    async def append(self, allocation_id: int, change: Change) -> bool:
+        """Append a change; ``False`` if one with its key was made before."""
+        policy = change.policy
+        added = await self._session.scalar(
+            insert(AdjustmentRow)
+            .values(
+                allocation_id=allocation_id,
+                amount=change.amount,
+                ends_at=change.ends_at,
+                policy=None if policy is None else policy.said(),
+                key=change.key,
+                reason=change.reason,
+                author=change.author,
+                at=change.at,
+            )
+            .on_conflict_do_nothing(index_elements=["allocation_id", "key"])
+            .returning(AdjustmentRow.adjustment_id)
+        )
+        return added is not None
 
     async def lock(self, allocation_id: int) -> bool:
         """Whether there is such an allocation; it is ours until the transaction ends."""
@@ -65,50 +83,66 @@ class AllocationStore:
             return await self._records()
         return await self._records(AllocationRow.group.in_(groups))
 
-    async def grants(self, group: str) -> list[Grant]:
-        """Core-hour allocations of a group, past and future ones too, by their beginning."""
-        found = await self._records(
-            AllocationRow.group == group, AllocationRow.resource == Resource.CORE_HOURS.value
-        )
-        grants = [
-            Grant(record.starts_at, record.ends_at, record.amount, record.policy)
-            for record in found
-        ]
-        return sorted(grants, key=lambda grant: (grant.since, grant.until))
+    async def of_series(self, series_ids: Collection[int]) -> list[AllocationRecord]:
+        """What series have made, by group, the latest first."""
+        return await self._records(AllocationRow.series_id.in_(series_ids))
+
+    async def grants(
+        self, groups: Collection[str] | None
+    ) -> dict[tuple[str, Resource], list[Grant]]:
+        """Allocations of groups (all: ``None``), past and future too, by their beginning."""
+        grants: dict[tuple[str, Resource], list[Grant]] = {}
+        for record in await self.of_groups(groups):
+            grants.setdefault((record.group, record.resource), []).append(
+                Grant(record.starts_at, record.ends_at, record.amount, record.rules)
+            )
+        return {
+            key: sorted(found, key=lambda grant: (grant.since, grant.until))
+            for key, found in grants.items()
+        }
 
     async def _records(self, *conditions: ColumnElement[bool]) -> list[AllocationRecord]:
-        allocations = list(
-            await self._session.scalars(
-                select(AllocationRow)
-                .where(*conditions)
-                .order_by(
-                    AllocationRow.group,
-                    AllocationRow.starts_at.desc(),
-                    AllocationRow.allocation_id.desc(),
-                )
+        allocation, adjustment = AllocationRow.__table__.columns, AdjustmentRow.__table__.columns
+        rows = await self._session.execute(
+            select(
+                *(allocation[name] for name in _IDENTITY),
+                *(adjustment[name] for name in Adjustment.model_fields),
+            )
+            .join_from(AllocationRow, AdjustmentRow)
+            .where(*conditions)
+            .order_by(
+                AllocationRow.group,
+                AllocationRow.starts_at.desc(),
+                AllocationRow.allocation_id.desc(),
+                AdjustmentRow.adjustment_id,
             )
         )
-        adjustments: dict[int, list[Adjustment]] = {}
-        for row in await self._session.scalars(
-            select(AdjustmentRow)
-            .join(AllocationRow, AllocationRow.allocation_id == AdjustmentRow.allocation_id)
-            .where(*conditions)
-            .order_by(AdjustmentRow.adjustment_id)
-        ):
-            adjustments.setdefault(row.allocation_id, []).append(
-                Adjustment(amount=row.amount, reason=row.reason, author=row.author, at=row.at)
-            )
+        width = len(_IDENTITY)
         return [
-            AllocationRecord(
-                allocation_id=row.allocation_id,
-                group=row.group,
-                resource=Resource(row.resource),
-                starts_at=row.starts_at,
-                ends_at=row.ends_at,
-                policy=Policy(row.policy),
-                amount=sum(change.amount for change in adjustments.get(row.allocation_id, [])),
-                used=0,
-                adjustments=adjustments.get(row.allocation_id, []),
-            )
-            for row in allocations
+            _fold(identity, [row[width:] for row in found], self._default)
+            for identity, found in groupby(rows, key=lambda row: tuple(row[:width]))
         ]
+
+
+_IDENTITY = ("allocation_id", "group", "resource", "starts_at", "series_id")
+
+
+def _fold(
+    identity: Sequence[Any], rows: Sequence[Sequence[Any]], default: QuotaPolicy
+) -> AllocationRecord:
+    """What an allocation has come to: the sum of the amounts, the last end, the last policy."""
+    changes = [
+        Adjustment.model_validate(dict(zip(Adjustment.model_fields, row, strict=True)))
+        for row in rows
+    ]
+    rules = [change.policy for change in changes if change.policy is not None][-1]
+    rules = rules.filled_from(default)
+    return AllocationRecord(
+        **dict(zip(_IDENTITY, identity, strict=True)),
+        ends_at=[change.ends_at for change in changes if change.ends_at is not None][-1],
+        policy=rules.when_spent,
+        rules=rules,
+        amount=sum(change.amount for change in changes),
+        used=0,
+        adjustments=changes,
+    )

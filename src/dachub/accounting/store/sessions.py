@@ -29,7 +29,7 @@ from dachub.model.units import core_seconds
 
 State = Literal["requested", "running", "ended"]
 
-SCHEDULED = (EndReason.LEFT_GROUP, EndReason.DISABLED)
+SCHEDULED = (EndReason.LEFT_GROUP, EndReason.DISABLED, EndReason.QUOTA)
 
 _STATES: dict[State, ColumnElement[bool]] = {
     "requested": and_(SessionRow.started_at.is_(None), SessionRow.ended_at.is_(None)),

@@ -97,7 +97,7 @@ class UsageStore:
         """
         filters = {"s.username": username, 's."group"': group, "s.kind": kind}
         given = {column: value for column, value in filters.items() if value is not None}
-        whole_since, whole_until, edges = _split(since, until)
+        whole_since, whole_until, edges = split(since, until)
         columns = ", ".join(_COLUMNS[dimension] for dimension in dimensions)
         places = ", ".join(str(place + 1) for place in range(len(dimensions)))
         statement = _SQL.format(
@@ -128,7 +128,7 @@ class UsageStore:
         return (await self.rows(since=since, until=until, now=now, group=group))[0]
 
 
-def _split(
+def split(
     since: datetime, until: datetime
 ) -> tuple[datetime, datetime, list[tuple[datetime, datetime]]]:
     """Whole days [first, last) of a period, and what is left of it at its edges."""

@@ -18,15 +18,20 @@ class WorkerStore:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def record(self, name: str, at: datetime, outcome: str = "") -> None:
+    async def record(
+        self, name: str, at: datetime, outcome: str = "", *, is_clean: bool = True
+    ) -> None:
         """Note a success."""
-        statement = insert(WorkerRunRow).values(name=name, succeeded_at=at, outcome=outcome)
+        statement = insert(WorkerRunRow).values(
+            name=name, succeeded_at=at, outcome=outcome, is_clean=is_clean
+        )
         await self._session.execute(
             statement.on_conflict_do_update(
                 index_elements=["name"],
                 set_={
                     "succeeded_at": statement.excluded.succeeded_at,
                     "outcome": statement.excluded.outcome,
+                    "is_clean": statement.excluded.is_clean,
                 },
             )
         )
@@ -44,4 +49,4 @@ class WorkerStore:
         rows = await self._session.scalars(
             select(WorkerRunRow).where(condition).order_by(WorkerRunRow.name)  # type: ignore[arg-type]
         )
-        return [WorkerRun(row.name, row.succeeded_at, row.outcome) for row in rows]
+        return [WorkerRun(row.name, row.succeeded_at, row.outcome, row.is_clean) for row in rows]

@@ -40,6 +40,8 @@ def quantity(amount: int, resource: Resource) -> str:
             return f"{hours(amount)} core-hours"
         case Resource.GPU_HOURS:
             return f"{amount / resource.base_units:,.3f} GPU-hours"
+        case Resource.MEMORY_HOURS:
+            return f"{amount / resource.base_units:,.3f} GiB-hours"
         case Resource.FILE_BYTES:
             return f"{gib(amount)} of files"
         case Resource.DATABASE_BYTES:

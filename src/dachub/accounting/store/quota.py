@@ -1,0 +1,178 @@
+"""What quotas rest on: usage of many spans in one statement, what runs, where everybody stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.models import Rate, Span, Standing
+from dachub.accounting.store.usage import split
+from dachub.accounting.tables import SegmentRow, SessionRow, StandingRow
+from dachub.model.units import day_start
+from dachub.model.usage import QuotaState, Resource, Usage
+
+ENFORCEMENT_LOCK = 0x64616368756204
+
+# Whole days come from usage_day; what it does not hold yet of open segments, and the edges of spans
+# that are no whole days, from the segments. A span that ends now has no edge there: nothing lies
+# behind it, so today's row is taken as it is.
+_USED = """
+with span as (
+    select * from unnest(cast(:id as int[]), cast(:group as text[]), cast(:username as text[]),
+                         cast(:since as timestamptz[]), cast(:until as timestamptz[]))
+             as span(id, "group", username, since, until)
+), edge as (
+    select * from unnest(cast(:edge_id as int[]), cast(:edge_group as text[]),
+                         cast(:edge_username as text[]), cast(:edge_since as timestamptz[]),
+                         cast(:edge_until as timestamptz[]))
+             as edge(id, "group", username, since, until)
+), piece as (
+    select edge.id, g.milli_cores, g.memory_bytes, g.gpus,
+           greatest(g.started_at, edge.since) as since,
+           least(coalesce(g.ended_at, :now), edge.until) as until
+    from edge
+    join segment g on tstzrange(g.started_at, g.ended_at) && tstzrange(edge.since, edge.until)
+    join session s on s.session_id = g.session_id and s."group" = edge."group"
+                      and (edge.username is null or s.username = edge.username)
+  union all
+    select span.id, g.milli_cores, g.memory_bytes, g.gpus,
+           greatest(g.counted_to, span.since), least(:now, span.until)
+    from segment g
+    join session s using (session_id)
+    join span on s."group" = span."group"
+                 and (span.username is null or s.username = span.username)
+    where g.ended_at is null
+), part as (
+    select id, seconds * milli_cores as milli_core_seconds,
+           seconds * memory_bytes as memory_byte_seconds, seconds * gpus as gpu_seconds
+    from piece
+    cross join lateral (select greatest(0, extract(epoch from until - since)) as seconds) length
+  union all
+    select span.id, u.milli_core_seconds, u.memory_byte_seconds, u.gpu_seconds
+    from span
+    join usage_day u on u."group" = span."group"
+                        and (span.username is null or u.username = span.username)
+                        and u.day >= (span.since at time zone 'UTC')::date
+                        and u.day < (span.until at time zone 'UTC')::date
+)
+select id, sum(milli_core_seconds)::bigint as milli_core_seconds,
+       sum(memory_byte_seconds)::numeric(38, 0) as memory_byte_seconds,
+       sum(gpu_seconds)::bigint as gpu_seconds
+from part group by id
+"""
+
+
+class QuotaStore:
+    """Reads figures for many groups at once; keeps standings."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def try_lock(self) -> bool:
+        """Whether nobody else is enforcing; held until the transaction ends."""
+        return bool(
+            await self._session.scalar(select(func.pg_try_advisory_xact_lock(ENFORCEMENT_LOCK)))
+        )
+
+    async def used(self, spans: Sequence[Span], now: datetime) -> list[Usage]:
+        """Usage in each span, open sessions counted to ``now``."""
+        if not spans:
+            return []
+        whole: list[tuple[int, Span, datetime, datetime]] = []
+        edges: list[tuple[int, Span, datetime, datetime]] = []
+        for i, span in enumerate(spans):
+            until = span.until if span.until < now else day_start(now) + timedelta(days=2)
+            if span.since >= until:
+                continue
+            since, whole_until, cut = split(span.since, until)
+            whole.append((i, span, since, whole_until))
+            edges += [(i, span, *edge) for edge in cut]
+        rows = await self._session.execute(
+            text(_USED),
+            {
+                "now": now,
+                **_columns("", whole),
+                **_columns("edge_", edges),
+            },
+        )
+        found = {row["id"]: Usage.model_validate(dict(row)) for row in rows.mappings()}
+        return [found.get(i, Usage()) for i in range(len(spans))]
+
+    async def running(self, groups: Collection[str] | None) -> list[Rate]:
+        """What people run on groups (all: ``None``) now, by group and person."""
+        found = (
+            select(
+                SessionRow.group,
+                SessionRow.username,
+                func.sum(SegmentRow.milli_cores),
+                func.sum(SegmentRow.memory_bytes),
+                func.sum(SegmentRow.gpus),
+            )
+            .join_from(SegmentRow, SessionRow, SegmentRow.session_id == SessionRow.session_id)
+            .where(SegmentRow.ended_at.is_(None))
+            .group_by(SessionRow.group, SessionRow.username)
+            .order_by(SessionRow.group, SessionRow.username)
+        )
+        if groups is not None:
+            found = found.where(SessionRow.group.in_(groups))
+        rows = await self._session.execute(found)
+        return [
+            Rate(group, username, *(int(total) for total in totals))
+            for group, username, *totals in rows
+        ]
+
+    async def standings(
+        self, groups: Collection[str] | None
+    ) -> dict[tuple[str, Resource, str], Standing]:
+        """Where groups (all: ``None``) and their members were last seen to stand.
+
+        By group, resource and username; the group's own has an empty one.
+        """
+        columns = StandingRow.__table__.columns
+        found = select(*columns)
+        if groups is not None:
+            found = found.where(columns["group"].in_(groups))
+        rows = await self._session.execute(found)
+        return {
+            (row["group"], Resource(row["resource"]), row["username"]): Standing(
+                state=QuotaState(row["state"]),
+                since=row["state_since"],
+                period=row["period_since"],
+                told_percent=row["told_percent"],
+                spent_at=row["spent_at"],
+            )
+            for row in rows.mappings()
+        }
+
+    async def put_standing(
+        self, group: str, resource: Resource, username: str, standing: Standing
+    ) -> None:
+        """Keep where a group, or a person in it, stands."""
+        values = {
+            "state": standing.state.value,
+            "state_since": standing.since,
+            "period_since": standing.period,
+            "told_percent": standing.told_percent,
+            "spent_at": standing.spent_at,
+        }
+        await self._session.execute(
+            insert(StandingRow)
+            .values(group=group, resource=resource.value, username=username, **values)
+            .on_conflict_do_update(index_elements=["group", "resource", "username"], set_=values)
+        )
+
+
+def _columns(
+    prefix: str, parts: Sequence[tuple[int, Span, datetime, datetime]]
+) -> dict[str, list[object]]:
+    return {
+        f"{prefix}id": [i for i, *_ in parts],
+        f"{prefix}group": [span.group for _, span, *_ in parts],
+        f"{prefix}username": [span.username for _, span, *_ in parts],
+        f"{prefix}since": [since for *_, since, _ in parts],
+        f"{prefix}until": [until for *_, until in parts],
+    }
