@@ -22,11 +22,9 @@ class QuotaSettings(Section):
     reconcile_seconds: int = Field(
         default=30, ge=5, description="How often ledger and running servers are compared"
     )
-<<<<<<< HEAD
     site_awards: tuple[SiteAward, ...] = Field(
         default=(), description="What the site itself was given, for its reports"
-=======
+    )
     enforce_seconds: int = Field(
         default=60, ge=5, description="How often what groups use is held against their allocations"
->>>>>>> ba7ee68 (Make an allocation the sum of its adjustments, recurring or not; give members limits)
     )

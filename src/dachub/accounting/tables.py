@@ -161,7 +161,6 @@ class AdjustmentRow(Base):
     at: Mapped[datetime]
 
 
-<<<<<<< HEAD
 class AllocationRequestRow(Base):
     """A request of a group for more, and the one decision on it."""
 
@@ -186,7 +185,8 @@ class AllocationRequestRow(Base):
     decision_reason: Mapped[str] = mapped_column(default="")
     granted: Mapped[int | None] = mapped_column(BigInteger)
     allocation_id: Mapped[int | None] = mapped_column(ForeignKey("allocation.allocation_id"))
-=======
+
+
 class SeriesRow(Base):
     """An allocation that recurs; ``until`` and the end's author and reason are set once."""
 
@@ -253,7 +253,6 @@ class EnforcementRow(Base):
     reconciliations: Mapped[int]
     """Clean ones since the doubt arose."""
     reconciled_at: Mapped[datetime | None]
->>>>>>> ba7ee68 (Make an allocation the sum of its adjustments, recurring or not; give members limits)
 
 
 class WorkerRunRow(Base):

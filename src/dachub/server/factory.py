@@ -67,12 +67,9 @@ class Factory:
         self.awards = accounting.awards
         self.quota = accounting.quota
         self.allocations = accounting.allocations
-<<<<<<< HEAD
         self.requests = accounting.requests
-=======
         self.series = accounting.series
         self.limits = accounting.limits
->>>>>>> ba7ee68 (Make an allocation the sum of its adjustments, recurring or not; give members limits)
         self.reconciler = accounting.reconciler
         self.workers = accounting.workers
         storage = Storage(

@@ -85,6 +85,7 @@ class AllocationService:
         ends_at: datetime,
         policy: Policy | QuotaPolicy | None = None,
         reason: str,
+        tell: bool = True,
     ) -> AllocationRecord:
         """Grant ``amount`` (in core-hours and the like) for [starts_at, ends_at).
 
@@ -92,6 +93,8 @@ class AllocationService:
         ----------
         policy
             What it leaves out is the site's; so is all of it where there is none.
+        tell
+            Whether the PIs get a notice; not where another tells them already.
 
         Raises
         ------
@@ -129,12 +132,23 @@ class AllocationService:
             policy=rules.said(),
             reason=reason,
         )
-        return await self._tell(await self._record(allocation_id), "was made")
+        record = await self._record(allocation_id)
+        if tell:
+            await self._tell(record, "was made")
+        return record
 
     async def adjust(
-        self, by: Principal, allocation_id: int, amount: Decimal | str | float, reason: str
+        self,
+        by: Principal,
+        allocation_id: int,
+        amount: Decimal | str | float,
+        reason: str,
+        *,
+        tell: bool = True,
     ) -> AllocationRecord:
         """Add ``amount`` (in core-hours and the like; negative takes away) to an allocation.
+
+        The PIs get a notice, unless ``tell`` is false.
 
         Raises
         ------
@@ -155,7 +169,13 @@ class AllocationService:
         if after > AMOUNT_MAX:
             raise InvalidAmount("That is more than can be counted.")
         return await self._change(
-            by, before, "allocation-adjusted", reason, amount=change, said={"amount": str(amount)}
+            by,
+            before,
+            "allocation-adjusted",
+            reason,
+            amount=change,
+            said={"amount": str(amount)},
+            tell=tell,
         )
 
     async def extend(
@@ -231,6 +251,7 @@ class AllocationService:
         amount: int = 0,
         ends_at: datetime | None = None,
         policy: QuotaPolicy | None = None,
+        tell: bool = True,
     ) -> AllocationRecord:
         reason = checked_reason(reason)
         allocation_id = before.allocation_id
@@ -246,10 +267,13 @@ class AllocationService:
             reason=reason,
             **said,
         )
-        return await self._tell(await self._record(allocation_id), "was changed")
+        record = await self._record(allocation_id)
+        if tell:
+            await self._tell(record, "was changed")
+        return record
 
-    async def _tell(self, record: AllocationRecord, what: str) -> AllocationRecord:
-        """Tell the PIs; also of each change there is exactly one notice."""
+    async def _tell(self, record: AllocationRecord, what: str) -> None:
+        """Tell the PIs of the last change."""
         change = record.adjustments[-1]
         await self._notices.give(
             await self._groups.pis(record.group),
@@ -260,9 +284,8 @@ class AllocationService:
             text=f"It is now {spoken(record.amount, record.resource)} until "
             f"{record.ends_at:%-d %B %Y, %H:%M} UTC. Reason: {change.reason}",
             group=record.group,
-            path=f"groups/{record.group}",
+            path=f"groups/{record.group}/allocations",
         )
-        return record
 
     async def in_force(self, resource: Resource) -> Sequence[AllocationRecord]:
         """Allocations of ``resource`` in force now, of all groups; asks nobody's rights.

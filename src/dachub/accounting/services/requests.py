@@ -23,7 +23,7 @@ from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.units import BYTES_PER_GIB
-from dachub.model.usage import AllocationRecord, Policy, Resource
+from dachub.model.usage import AllocationRecord, Resource
 from dachub.notices.services import NoticeService
 
 ID_MAX = 2**31 - 1
@@ -243,8 +243,8 @@ class RequestService:
                 amount=amount,
                 starts_at=starts_at,
                 ends_at=ends_at,
-                policy=Policy.DENY,
                 reason=reason,
+                tell=False,
             )
         now = self._clock.now()
         in_force = [
@@ -259,7 +259,7 @@ class RequestService:
                 "force that could grow. Name the period of a new one."
             )
         latest = max(in_force, key=lambda found: (found.ends_at, found.allocation_id))
-        return await self._allocations.adjust(by, latest.allocation_id, amount, reason)
+        return await self._allocations.adjust(by, latest.allocation_id, amount, reason, tell=False)
 
     async def _decide(
         self,

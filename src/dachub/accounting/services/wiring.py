@@ -23,9 +23,9 @@ from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.allocations import AllocationStore
 from dachub.accounting.store.corrections import CorrectionStore
 from dachub.accounting.store.ledger import LedgerStore
-from dachub.accounting.store.requests import RequestStore
 from dachub.accounting.store.limits import LimitStore
 from dachub.accounting.store.quota import QuotaStore
+from dachub.accounting.store.requests import RequestStore
 from dachub.accounting.store.series import SeriesStore
 from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.usage import UsageStore
