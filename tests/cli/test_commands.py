@@ -167,6 +167,32 @@ def test_sessions_and_usage(dachub: Command, database_url: str) -> None:
     assert dachub("usage", "check").code == 0
 
 
+def test_sessions_are_corrected_with_a_reason(dachub: Command, database_url: str) -> None:
+    event = asyncio.run(charge(database_url))
+    identifier = str(event.session.session_id)
+    reason = ("--reason", "the node had failed")
+    assert dachub("session", "void", identifier).code == 2
+    assert dachub("session", "corrections", identifier).out == "It was never corrected.\n"
+    void = dachub("session", "void", identifier, *reason, "--json").json()
+    assert (void["core_seconds"], void["correction"]["action"]) == (0.0, "void")
+    again = dachub("session", "void", identifier, *reason)
+    assert (again.code, "[correction-changes-nothing]" in again.err) == (1, True)
+    end = event.at + timedelta(minutes=10)
+    amended = dachub(
+        "session", "amend", identifier, "--end", end.isoformat(), *reason, "--json"
+    ).json()
+    assert amended["core_seconds"] == 1200.0
+    assert dachub("session", "amend", identifier, *reason).code == 1
+    assert reason[1] in dachub("session", "show", identifier).out
+    restored = dachub("session", "restore", identifier, *reason, "--json").json()
+    assert restored["core_seconds"] == 3600.0
+    history = dachub("session", "corrections", identifier, "--json").json()
+    assert [each["action"] for each in history] == ["void", "amend", "restore"]
+    assert all(each["author"].startswith("operator:") for each in history)
+    assert "amend" in dachub("session", "corrections", identifier).out
+    assert dachub("usage", "check").code == 0
+
+
 def test_audit(dachub: Command) -> None:
     dachub("group", "add", "ztf")
     dachub("group", "add", "lsst")

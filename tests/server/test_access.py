@@ -84,6 +84,10 @@ def examples(world: World) -> dict[str, Example]:
         "GET /sessions?user": ok("/sessions?user=mia"),
         "GET /sessions/{session_id}": ok(session),
         "POST /sessions/{session_id}/stop": ok(f"{session}/stop", None, 202),
+        "GET /sessions/{session_id}/corrections": ok(f"{session}/corrections"),
+        "POST /sessions/{session_id}/corrections": ok(
+            f"{session}/corrections", {"action": "void", "reason": "x"}, 201
+        ),
         "POST /sessions/authorize": ok("", {"username": "mia", "choice": {}}),
         "POST /events": ok("", {"events": [event]}),
         "POST /hub/logins": ok(

@@ -1,7 +1,8 @@
-"""``dachub session``: what ran, when, for whom, and what it is charged."""
+"""``dachub session``: what ran, when, for whom, what it is charged, and corrections of that."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Annotated
@@ -17,10 +18,11 @@ from dachub.cli.options import (
     SinceOption,
     UntilOption,
     UserOption,
+    moment,
 )
 from dachub.cli.output import Columns, print_list, print_one
 from dachub.cli.platform import operate
-from dachub.model.sessions import SessionRecord
+from dachub.model.sessions import Correction, SessionRecord
 
 app = typer.Typer(help="Sessions of the ledger.", no_args_is_help=True)
 
@@ -44,7 +46,20 @@ LIST: Columns[SessionRecord] = {
     "estimate": lambda session: session.end_is_estimate,
     "core-seconds": lambda session: session.core_seconds,
 }
-DETAILS: Columns[SessionRecord] = {name: attrgetter(name) for name in SessionRecord.model_fields}
+DETAILS: Columns[SessionRecord] = {
+    **{name: attrgetter(name) for name in SessionRecord.model_fields},
+    "correction": lambda session: session.correction and session.correction.reason,
+}
+CORRECTIONS: Columns[Correction] = {
+    "at": lambda correction: correction.at,
+    "by": lambda correction: correction.author,
+    "action": lambda correction: correction.action.value,
+    "start": lambda correction: correction.started_at,
+    "end": lambda correction: correction.ended_at,
+    "reason": lambda correction: correction.reason,
+}
+Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Its uuid.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept for ever.")]
 
 
 @app.command("list")
@@ -76,10 +91,62 @@ def list_sessions(
 
 @app.command("show")
 def show(
-    session_id: Annotated[UUID, typer.Argument(metavar="SESSION", help="Its uuid.")],
+    session_id: Session,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a session as the ledger has it."""
     session = operate(data, lambda factory, by: factory.sessions().show(by, session_id))
+    print_one(session, DETAILS, as_json=as_json)
+
+
+@app.command("corrections")
+def corrections(session_id: Session, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List how a session was corrected, the oldest first; the latest holds."""
+    history = operate(data, lambda factory, by: factory.corrections().history(by, session_id))
+    print_list(history, CORRECTIONS, as_json=as_json, empty="It was never corrected.")
+
+
+@app.command("void")
+def void(
+    session_id: Session, reason: Reason, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Charge nothing for a session."""
+    session = operate(data, lambda factory, by: factory.corrections().void(by, session_id, reason))
+    print_one(session, DETAILS, as_json=as_json)
+
+
+@app.command("amend")
+def amend(
+    session_id: Session,
+    reason: Reason,
+    start: Annotated[
+        datetime | None,
+        typer.Option("--start", parser=moment, metavar="TIME", help="Charged from then on (UTC)."),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option("--end", parser=moment, metavar="TIME", help="Charged up to then (UTC)."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Charge a session from another start or to another end; the rest is as it was reported."""
+    session = operate(
+        data,
+        lambda factory, by: factory.corrections().amend(
+            by, session_id, reason, started_at=start, ended_at=end
+        ),
+    )
+    print_one(session, DETAILS, as_json=as_json)
+
+
+@app.command("restore")
+def restore(
+    session_id: Session, reason: Reason, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Charge a session as it was reported."""
+    session = operate(
+        data, lambda factory, by: factory.corrections().restore(by, session_id, reason)
+    )
     print_one(session, DETAILS, as_json=as_json)

@@ -68,6 +68,8 @@ API_TABLE = (
     _api("GET", "/sessions?user", OWNER, "a person's sessions"),
     _api("GET", "/sessions/{session_id}", OWNER_OR_MANAGERS, "one session"),
     _api("POST", "/sessions/{session_id}/stop", OWNER, "stop a server"),
+    _api("GET", "/sessions/{session_id}/corrections", OWNER_OR_MANAGERS, "how it was corrected"),
+    _api("POST", "/sessions/{session_id}/corrections", ADMINISTRATORS, "correct what it charges"),
     _api("POST", "/sessions/authorize", HUB, "may this server start?"),
     _api("POST", "/events", HUB, "what happened to sessions"),
     _api("POST", "/hub/logins", HUB, "a login or refresh"),

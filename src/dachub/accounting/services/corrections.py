@@ -63,7 +63,7 @@ class CorrectionService:
             If nothing is charged for it yet.
         SessionChangedSize, CorrectionChangesNothing
         """
-        return await self._correct(by, session_id, CorrectionAction.VOID, reason)
+        return await self.correct(by, session_id, CorrectionAction.VOID, reason)
 
     async def amend(
         self,
@@ -89,15 +89,13 @@ class CorrectionService:
             If an end is given and it has none.
         SessionChangedSize, CorrectionChangesNothing
         """
-        if started_at is None and ended_at is None:
-            raise InvalidInput("Give the start, the end or both; to charge nothing, void it.")
-        return await self._correct(
+        return await self.correct(
             by,
             session_id,
             CorrectionAction.AMEND,
             reason,
-            started_at=_moment(started_at),
-            ended_at=_moment(ended_at),
+            started_at=started_at,
+            ended_at=ended_at,
         )
 
     async def restore(self, by: Principal, session_id: UUID, reason: str) -> SessionRecord:
@@ -109,7 +107,7 @@ class CorrectionService:
         CorrectionChangesNothing
             If no correction holds.
         """
-        return await self._correct(by, session_id, CorrectionAction.RESTORE, reason)
+        return await self.correct(by, session_id, CorrectionAction.RESTORE, reason)
 
     async def history(self, by: Principal, session_id: UUID) -> Sequence[Correction]:
         """Corrections of a session, the oldest first, for those who may see it.
@@ -121,7 +119,7 @@ class CorrectionService:
         await self._sessions.show(by, session_id)
         return await self._store.of(session_id)
 
-    async def _correct(
+    async def correct(
         self,
         by: Principal,
         session_id: UUID,
@@ -131,11 +129,14 @@ class CorrectionService:
         started_at: datetime | None = None,
         ended_at: datetime | None = None,
     ) -> SessionRecord:
+        """Append a correction, whichever: see :meth:`void`, :meth:`amend`, :meth:`restore`."""
         by.require_administrator()
+        if (action is CorrectionAction.AMEND) is (started_at is None and ended_at is None):
+            raise InvalidInput("To amend give the start, the end or both; else neither.")
         correction = Correction(
             action=action,
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=_moment(started_at),
+            ended_at=_moment(ended_at),
             reason=_checked(reason),
             author=by.name,
             at=self._clock.now(),
@@ -153,8 +154,8 @@ class CorrectionService:
             username=after.username,
             group=after.group,
             session_id=str(session_id),
-            started_at=started_at and started_at.isoformat(),
-            ended_at=ended_at and ended_at.isoformat(),
+            started_at=correction.started_at and correction.started_at.isoformat(),
+            ended_at=correction.ended_at and correction.ended_at.isoformat(),
             core_seconds_before=before.core_seconds,
             core_seconds_after=after.core_seconds,
             reason=correction.reason,

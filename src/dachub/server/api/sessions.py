@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Query
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from dachub.model.sessions import SessionRecord
+from dachub.model.sessions import Correction, CorrectionAction, SessionRecord
 from dachub.model.usage import AuthorizeRequest, Decision
 from dachub.server.api.parameters import (
     GroupQuery,
@@ -20,6 +21,8 @@ from dachub.server.api.parameters import (
 from dachub.server.dependencies import Caller, CurrentProcess, HubOnly, Services
 from dachub.server.stopping import request_stop
 
+REASON_MAX_CHARACTERS = 1000
+
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
 
@@ -28,6 +31,17 @@ class StopRequested(BaseModel):
 
     session_id: UUID
     status: Literal["stopping", "ended"]
+
+
+class NewCorrection(BaseModel):
+    """A correction; times only to amend: what is not given is as it was reported."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: CorrectionAction
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    reason: str = Field(min_length=1, max_length=REASON_MAX_CHARACTERS)
 
 
 @router.get("", responses=errors(404))
@@ -79,3 +93,24 @@ async def stop(
     stopping = await request_stop(services, caller, session_id)
     background.add_task(process.nudge, "stops")
     return StopRequested(session_id=session_id, status="stopping" if stopping else "ended")
+
+
+@router.get("/{session_id}/corrections", responses=errors(404))
+async def corrections(session_id: UUID, caller: Caller, services: Services) -> Sequence[Correction]:
+    """List the corrections of what a session is charged, the oldest first; the latest holds."""
+    return await services.corrections().history(caller, session_id)
+
+
+@router.post("/{session_id}/corrections", status_code=201, responses=errors(404, 409))
+async def correct(
+    session_id: UUID, new: NewCorrection, caller: Caller, services: Services
+) -> SessionRecord:
+    """Void, amend or restore a session; usage and balances follow at once."""
+    return await services.corrections().correct(
+        caller,
+        session_id,
+        new.action,
+        new.reason,
+        started_at=new.started_at,
+        ended_at=new.ended_at,
+    )
