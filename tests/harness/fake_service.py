@@ -31,7 +31,7 @@ from dachub.model.people import (
 )
 from dachub.model.problems import DachubError
 from dachub.model.sessions import EventBatch, EventReceipt, RefusedEvent, SessionEvent
-from dachub.model.site import Environment, Size, resolve_choice
+from dachub.model.site import RESCUE_SIZE, Environment, Size, resolve_choice
 from dachub.model.usage import AuthorizeRequest, Decision, GroupBalance, StartOptions
 
 API = "/services/dac/api/v1"
@@ -55,6 +55,8 @@ class FakeService:
     balances: dict[str, GroupBalance] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     disabled: set[str] = field(default_factory=set)
+    rescue: dict[str, str] = field(default_factory=dict)
+    """By username: why a person must make room first."""
     refuse_events: set[str] = field(default_factory=set)
     fail_on: dict[str, int] = field(default_factory=dict)
     """Texts in a request's address or body that are answered with this status."""
@@ -192,8 +194,9 @@ def application(fake: FakeService) -> FastAPI:
         return Decision(
             allowed=True,
             group=found.group,
-            size=found.size.name,
+            size=RESCUE_SIZE if request.username in fake.rescue else found.size.name,
             environment=found.environment.name,
+            rescue=fake.rescue.get(request.username),
             message=balance.message if balance else "",
         )
 

@@ -60,6 +60,7 @@ class RunningHub:
         command: tuple[str, ...] = (str(TINY_SERVER),),
         unix_accounts: bool = False,
         port: int | None = None,
+        interpreter: str = "/usr/bin/python3",
         **servers: Any,
     ) -> None:
         self.directory = directory
@@ -71,7 +72,7 @@ class RunningHub:
                 name="astronomy",
                 title="Astronomy",
                 description="astropy",
-                interpreter="/usr/bin/python3",
+                interpreter=interpreter,
             ),
         )
         service.sizes, service.environments = SIZES, environments

@@ -59,6 +59,15 @@ def ensure_account(username: str, home: Path) -> pwd.struct_passwd:
     return account
 
 
+def known_account(username: str) -> pwd.struct_passwd | None:
+    """The person's Unix account, if we made it already. Blocks: for a thread."""
+    try:
+        ours = grp.getgrnam(USERS_GROUP).gr_mem
+    except KeyError:
+        return None
+    return _account(username) if username in ours else None
+
+
 def ensure_home(home: Path, owner: pwd.struct_passwd | None) -> None:
     """The person's home, mode 0700. Blocks: for a thread.
 

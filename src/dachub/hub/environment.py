@@ -10,6 +10,8 @@ from dachub.model.people import HubPerson
 from dachub.model.sessions import SessionDescription
 
 NAME_MAX = 200
+REASON_MAX = 1000
+RESCUE_PAGE = "/dachub/rescue"
 # Libraries take every core they see; a server has the cores of its size.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -40,6 +42,19 @@ def of_session(
     }
 
 
+def of_rescue(reason: str, settings: HubSettings) -> dict[str, str]:
+    """Variables that make a server a rescue session: it opens on the page about room."""
+    limit_seconds = settings.servers.rescue.limit_seconds
+    return {
+        "DACHUB_RESCUE": _line(reason)[:REASON_MAX],
+        "DACHUB_RESCUE_SECONDS": str(limit_seconds),
+        "DACHUB_RESCUE_FREE_BYTES": str(settings.servers.rescue.free_bytes_min),
+        "DACHUB_RESCUE_FREE_FILES": str(settings.servers.rescue.free_files_min),
+        "DACHUB_CONTACT": _line(settings.site.contact),
+        "JUPYTERHUB_DEFAULT_URL": RESCUE_PAGE,
+    }
+
+
 def git_identity(username: str, person: HubPerson | None, public_url: str) -> tuple[str, str]:
     """Name and address for git; both usable whatever the identity provider says."""
     name = _plain(person.full_name if person else "") or username
@@ -50,8 +65,11 @@ def git_identity(username: str, person: HubPerson | None, public_url: str) -> tu
 
 def _plain(text: str) -> str:
     """One printable line without what git itself strips or an environment cannot hold."""
-    kept = "".join(
-        char if char.isprintable() and char not in "<>" else " " for char in text[: 4 * NAME_MAX]
-    )
-    encodable = kept.encode("utf-8", "ignore").decode()
-    return " ".join(encodable.split())[:NAME_MAX].strip(".,:;\"' ")
+    line = _line("".join(" " if char in "<>" else char for char in text[: 4 * NAME_MAX]))
+    return line[:NAME_MAX].strip(".,:;\"' ")
+
+
+def _line(text: str) -> str:
+    """One printable line that an environment can hold."""
+    kept = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(kept.encode("utf-8", "ignore").decode().split())

@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
-from dachub.hub import cgroups
+from dachub.hub import cgroups, scratch
 from dachub.hub.delivery import Delivery
 from dachub.hub.logs import end_request
 from dachub.hub.outbox import OpenSession, Outbox, now
@@ -31,9 +32,17 @@ PRUNE_SECONDS = 86_400.0
 class HasSession(Protocol):
     """A spawner that carries a session."""
 
+    end_reason: EndReason
+    name: str
+    pending: str | None
+
     @property
     def running_session_id(self) -> UUID | None:
         """The session, once its server answers."""
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When its time is over; ``None`` where it may go on."""
 
     async def poll(self) -> int | None:
         """``None`` while the server lives."""
@@ -76,6 +85,7 @@ class Runtime:
             Delivery(self.outbox, self.service).run(),
             self._end_orphans(app),
             self._every(self.settings.servers.heartbeat_seconds, lambda: self.heartbeat(app)),
+            self._every(self.settings.servers.heartbeat_seconds, lambda: self.end_overdue(app)),
             self._every(
                 self.settings.login.refresh_seconds / 4, lambda: self._refresh_running(app)
             ),
@@ -96,6 +106,21 @@ class Runtime:
         ]
         await self.outbox.seen_alive(alive, now())
 
+    async def end_overdue(self, app: Any) -> None:
+        """End rescue sessions that have had their time, also those of an earlier hub."""
+        at = now()
+        for user in list(app.users.values()):
+            for spawner in list(user.spawners.values()):
+                if (
+                    isinstance(spawner, HasSession)
+                    and (ends_at := spawner.ends_at) is not None
+                    and ends_at <= at
+                    and not spawner.pending
+                ):
+                    spawner.end_reason = EndReason.TIME_LIMIT
+                    await app.proxy.delete_user(user, spawner.name)
+                    await user.stop(spawner.name)
+
     async def _end_orphans(self, app: Any) -> None:
         """End what a killed hub left: sessions open in our memory that this hub does not hold.
 
@@ -111,6 +136,9 @@ class Runtime:
     async def _end_orphan(self, entry: OpenSession) -> None:
         session = entry.session
         killed = await asyncio.to_thread(end_session_processes, session.session_id)
+        await asyncio.to_thread(
+            scratch.remove, session.session_id, self.settings.servers.rescue.scratch_directories
+        )
         log.warning(
             "Session %s of %s was left behind by a hub that was killed; %d processes ended",
             session.session_id,

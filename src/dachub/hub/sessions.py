@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from dachub.model.people import HubPerson
 from dachub.model.problems import DachubError, InvalidInput, Unavailable
 from dachub.model.sessions import EndReason, SessionDescription
 from dachub.model.site import (
+    RESCUE_SIZE,
     ChoiceRefused,
     ResolvedChoice,
     ServerChoice,
@@ -101,12 +102,19 @@ class SessionMixin(Base):  # type: ignore[misc]
     choice: ResolvedChoice | None = None
     person: HubPerson | None = None
     notice: str = ""
+    rescue: str | None = None
+    """Why this is a rescue session; known to the hub that started it."""
+    end_reason = EndReason.STOPPED
     _half_started = False
 
     # What a spawner may add
 
     async def prepare(self, choice: ResolvedChoice) -> None:
         """Get ready to start; raises DachubError with a message for the person."""
+
+    async def trouble(self) -> str | None:
+        """Why the person could not work in a server as chosen, and must make room; for them."""
+        return None
 
     async def failure_reason(self) -> str:
         """What is known of why the server did not come up; for the person."""
@@ -121,6 +129,14 @@ class SessionMixin(Base):  # type: ignore[misc]
     def running_session_id(self) -> UUID | None:
         """The session, once its server answers."""
         return self.session.session_id if self.session and self.started_at else None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When a rescue session has had its time; other sessions may go on."""
+        if self.session is None or self.started_at is None or self.session.size != RESCUE_SIZE:
+            return None
+        limit_seconds = runtime.current().settings.servers.rescue.limit_seconds
+        return self.started_at + timedelta(seconds=limit_seconds)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Know the session again after a restart of the hub."""
@@ -142,14 +158,18 @@ class SessionMixin(Base):  # type: ignore[misc]
     def clear_state(self) -> None:
         """Forget the session."""
         super().clear_state()
-        self.session = self.started_at = self.choice = None
+        self.session = self.started_at = self.choice = self.rescue = None
+        self.end_reason = EndReason.STOPPED
         self._half_started = False
 
     def get_env(self) -> dict[str, str]:
         """Environment of the server."""
         env: dict[str, str] = super().get_env()
         if self.session is not None:
-            env |= environment.of_session(self.session, self.person, runtime.current().settings)
+            settings = runtime.current().settings
+            env |= environment.of_session(self.session, self.person, settings)
+            if self.rescue is not None:
+                env |= environment.of_rescue(self.rescue, settings)
         return env
 
     async def start(self) -> Any:
@@ -172,7 +192,7 @@ class SessionMixin(Base):  # type: ignore[misc]
     async def stop(self, now: bool = False) -> None:
         """Stop the server; the session ends when it is dead."""
         await super().stop(now)
-        await self._end(EndReason.STOPPED, seen=True)
+        await self._end(self.end_reason, seen=True)
 
     async def run_post_stop_hook(self) -> None:
         """End the session of a server that was found dead."""
@@ -190,6 +210,9 @@ class SessionMixin(Base):  # type: ignore[misc]
     async def _start(self) -> Any:
         live = runtime.current()
         self.choice = await self._decide()
+        self.rescue = self.rescue or await self.trouble()
+        if self.rescue is not None:
+            self._turn_into_rescue(self.rescue)
         self.person = await live.people.last_known(self.user.name)
         self.session = self._describe(self.choice)
         self.cpu_limit = self.choice.size.milli_cores / 1000
@@ -221,6 +244,7 @@ class SessionMixin(Base):  # type: ignore[misc]
     async def _decide(self) -> ResolvedChoice:
         """Check the choice: by the service, or by the hub's memory while the service is down."""
         live = runtime.current()
+        self.notice, self.rescue = "", None
         choice = read_options(self.user_options or {})
         sizes, environments = live.settings.servers.sizes, live.settings.servers.environments
         try:
@@ -243,8 +267,9 @@ class SessionMixin(Base):  # type: ignore[misc]
             return resolve_choice(choice, groups, sizes, environments)
         if not decision.allowed:
             raise ChoiceRefused(decision.message)
-        self.notice = decision.message
-        size = next((size for size in sizes if size.name == decision.size), None)
+        self.notice, self.rescue = decision.message, decision.rescue
+        offered = [*sizes, live.settings.servers.rescue.size]
+        size = next((size for size in offered if size.name == decision.size), None)
         chosen = next((one for one in environments if one.name == decision.environment), None)
         if decision.group is None or size is None:
             raise UnknownSize("The hub and the service are configured differently: unknown size.")
@@ -253,6 +278,16 @@ class SessionMixin(Base):  # type: ignore[misc]
                 "The hub and the service are configured differently: unknown environment."
             )
         return ResolvedChoice(group=decision.group, size=size, environment=chosen)
+
+    def _turn_into_rescue(self, reason: str) -> None:
+        assert self.choice is not None  # noqa: S101  decided a moment ago
+        rescue = runtime.current().settings.servers.rescue
+        self.choice = self.choice.model_copy(update={"size": rescue.size})
+        self.notice = (
+            f"{reason} So this is a rescue session: a small server for at most "
+            f"{rescue.limit_seconds // 60} minutes, in which you make room. {self.notice}"
+        )
+        self.log.warning("%s starts as a rescue session: %s", self._log_name, reason)
 
     def _describe(self, choice: ResolvedChoice) -> SessionDescription:
         return SessionDescription(

@@ -111,7 +111,7 @@ class RescueSettings(Section):
     )
     memory_bytes: int = Field(default=1024**3, gt=0, description="Memory of a rescue session")
     limit_seconds: int = Field(
-        default=3600, ge=60, description="A rescue session ends after this, come what may"
+        default=3600, ge=10, description="A rescue session ends after this, come what may"
     )
     free_bytes_min: int = Field(
         default=16 * 1024**2, ge=0, description="A home with less room than this counts as full"

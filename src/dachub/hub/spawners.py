@@ -12,13 +12,14 @@ from typing import IO, Any
 
 from jupyterhub.utils import random_port
 
-from dachub.hub import runtime
-from dachub.hub.accounts import ensure_account, ensure_home
+from dachub.hub import homes, runtime, scratch
+from dachub.hub.accounts import ensure_account, ensure_home, known_account
 from dachub.hub.limits import LimitedSpawner
 from dachub.hub.processes import end_session_processes
 from dachub.hub.sessions import SessionMixin
 from dachub.hub.settings import LocalSpawnSettings
-from dachub.model.site import ResolvedChoice
+from dachub.model.sessions import EndReason
+from dachub.model.site import RESCUE_SIZE, ResolvedChoice
 
 LOG_BYTES_MAX = 10 * 1024**2
 REASON_BYTES = 2000
@@ -35,6 +36,17 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
 
     _log_start = 0
     _interpreter = sys.executable
+    _scratch: dict[str, str] = {}  # noqa: RUF012  replaced, never changed
+
+    async def trouble(self) -> str | None:
+        """Whether the home is full; one that is not there yet is made later."""
+        local, account = self._settings(), None
+        if local.unix_accounts:
+            account = await asyncio.to_thread(known_account, self.user.name)
+            if account is None:
+                return None
+        rescue = runtime.current().settings.servers.rescue
+        return await homes.trouble(local.homes / self.user.name, account, rescue)
 
     async def prepare(self, choice: ResolvedChoice) -> None:
         """Account, home, log and command of the server."""
@@ -49,6 +61,12 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
         self.ip = "127.0.0.1"
         self.port = random_port()
         self.notebook_dir = str(home)
+        self._scratch = {}
+        if self.rescue is not None and self.session is not None:
+            directories = runtime.current().settings.servers.rescue.scratch_directories
+            self._scratch = await asyncio.to_thread(
+                scratch.make, self.session.session_id, home, account, directories
+            )
         self._log_file = self._open_log(local)
         self.popen_kwargs = {
             "cwd": home,
@@ -84,7 +102,7 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
             "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
         }
         env.setdefault("LANG", "C.UTF-8")
-        return env
+        return env | self._scratch
 
     async def failure_reason(self) -> str:
         """Whether memory ran out, and the end of the server's log since this start."""
@@ -100,8 +118,15 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
             reason = await asyncio.to_thread(self.memory_reason)
             if reason:
                 self.log.warning("%s ran out of memory. %s", self._log_name, reason)
+            elif self.end_reason is EndReason.TIME_LIMIT:
+                reason = "Your rescue session has had its time. Start again to make more room."
             runtime.current().last_ends[self.user.name] = reason
             await asyncio.to_thread(self.remove_groups)
+            if self.session.size == RESCUE_SIZE:
+                rescue = runtime.current().settings.servers.rescue
+                await asyncio.to_thread(
+                    scratch.remove, self.session.session_id, rescue.scratch_directories
+                )
 
     _log_file: IO[bytes] | None = None
 

@@ -32,6 +32,7 @@ class EndReason(StrEnum):
     EXITED = "exited"  # the server's process ended by itself
     FAILED = "failed"  # never became ready: consumes nothing
     LOST = "lost"  # nobody saw the end
+    TIME_LIMIT = "time-limit"  # a rescue session had its time
     # Stopped by the service; the hub tells of a stop, and why is what the stop was scheduled for.
     LEFT_GROUP = "left-group"
     DISABLED = "disabled"

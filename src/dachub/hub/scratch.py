@@ -1,0 +1,111 @@
+"""Where a rescue session writes what Jupyter must write: beside a home in which nothing can be.
+
+Every path follows from the session's id, so that a later hub finds and removes what an earlier
+one made.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+from dachub.model.problems import DachubError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "dachub-rescue-"
+ROOM_BYTES_MIN = 16 * 1024**2
+REMOVE_SECONDS = 60
+PLACES = {
+    "TMPDIR": "tmp",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "JUPYTER_DATA_DIR": "jupyter-data",
+    # Not the person's own: what is wrong in theirs is not to keep this session from starting.
+    "JUPYTER_CONFIG_DIR": "jupyter-config",
+    "IPYTHONDIR": "ipython",
+    "MPLCONFIGDIR": "matplotlib",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_CONFIG_HOME": "config",
+    "XDG_DATA_HOME": "data",
+    "XDG_STATE_HOME": "state",
+    "XDG_RUNTIME_DIR": "xdg-runtime",
+}
+
+
+class NoScratch(DachubError):
+    """There is no room for a rescue session either."""
+
+    code = "no-scratch"
+    status = 503
+
+
+def make(
+    session_id: UUID, home: Path, owner: pwd.struct_passwd | None, directories: Sequence[Path]
+) -> dict[str, str]:
+    """Make the session's directory; variables that send programs there. Blocks: for a thread.
+
+    Its parent is ours, so that its owner can put nothing else in its place.
+
+    Parameters
+    ----------
+    directories
+        Where it may lie; those on another file system than the home come first.
+
+    Raises
+    ------
+    NoScratch
+        If none of them has room.
+    """
+    device = home.stat().st_dev
+    near = {at for at in directories if at.is_dir() and at.stat().st_dev == device}
+    for directory in sorted(directories, key=near.__contains__):
+        with suppress(OSError):
+            room = os.statvfs(directory)
+            if room.f_bavail * room.f_frsize >= ROOM_BYTES_MIN:
+                return _variables(_make(directory / f"{PREFIX}{session_id}", owner))
+    raise NoScratch(
+        "Your home directory is full, and the machine has no room for a rescue session either. "
+        "Tell your administrator."
+    )
+
+
+def remove(session_id: UUID, directories: Sequence[Path]) -> None:
+    """Remove what the session wrote. Blocks."""
+    for directory in directories:
+        place = directory / f"{PREFIX}{session_id}"
+        if place.is_dir():
+            # It follows no links, whatever the person made of its content, and no depth stops it.
+            command = ["rm", "-rf", "--one-file-system", "--", str(place)]
+            try:
+                subprocess.run(command, check=True, capture_output=True, timeout=REMOVE_SECONDS)
+            except (OSError, subprocess.SubprocessError) as error:
+                log.warning("%s could not be removed: %s", place, error)
+
+
+def _make(place: Path, owner: pwd.struct_passwd | None) -> Path:
+    place.mkdir(mode=0o711)
+    inner = place / "files"
+    inside = [inner / name for name in PLACES.values()]
+    for directory in (inner, *inside):
+        directory.mkdir(mode=0o700)
+    if owner is not None:
+        # From below: what is still ours when it is given away cannot be replaced meanwhile.
+        for directory in (*inside, inner):
+            os.chown(directory, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    return inner
+
+
+def _variables(inner: Path) -> dict[str, str]:
+    return {
+        **{variable: str(inner / name) for variable, name in PLACES.items()},
+        "HISTFILE": str(inner / "bash-history"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Packages in the home may be what is half written.
+        "PYTHONNOUSERSITE": "1",
+    }
