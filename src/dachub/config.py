@@ -23,6 +23,7 @@ from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
 from dachub.model.settings import Section
 from dachub.notices.settings import MailSettings
+from dachub.privacy.settings import PrivacySettings
 from dachub.storage.settings import StorageSettings
 
 DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
@@ -135,6 +136,7 @@ class Settings(Section):
     mail: MailSettings | None = None
     metrics: MetricsSettings = MetricsSettings()
     storage: StorageSettings = StorageSettings()
+    privacy: PrivacySettings = PrivacySettings()
     logs: LogSettings = LogSettings()
 
     def require_safe_listening(self) -> None:

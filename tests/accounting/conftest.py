@@ -14,10 +14,11 @@ from dachub.accounting.models import Offer, StartCheck
 from dachub.accounting.services import Accounting
 from dachub.accounting.settings import QuotaSettings
 from dachub.directory.models import Principal, PrincipalKind
-from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services import AuditService, GroupService, PeopleService, PseudonymService
 from dachub.directory.store.audit import AuditStore
 from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import PersonStore
+from dachub.directory.store.pseudonyms import PseudonymStore
 from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
 from dachub.infra.clock import Clock, HeldClock
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
@@ -53,6 +54,7 @@ def accounting(
         OFFER,
         people=people,
         groups=GroupService(groups, persons, audit, clock),
+        pseudonyms=PseudonymService(PseudonymStore(session), persons, clock),
         audit=audit,
         notices=Notices(session, clock, people=people, mails=False).notices(),
         start_checks=start_checks,

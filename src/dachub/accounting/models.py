@@ -223,6 +223,9 @@ class Amounts:
     memory_byte_seconds: int = 0
     gpu_seconds: int = 0
 
+    def __neg__(self) -> Amounts:
+        return Amounts(-self.milli_core_seconds, -self.memory_byte_seconds, -self.gpu_seconds)
+
     def add(self, description: SessionDescription, seconds: int) -> None:
         """Add ``seconds`` (may be negative) with the session's resources."""
         self.milli_core_seconds += seconds * description.milli_cores

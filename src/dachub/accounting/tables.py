@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
+from dachub.infra.personal import Personal
 
 
 class SessionRow(Base):
@@ -36,6 +37,11 @@ class SessionRow(Base):
         Index(None, "requested_at"),
         Index("ix_session_open", "session_id", postgresql_where=text("ended_at is null")),
     )
+    personal = Personal(
+        person="username",
+        details=("server_name",),
+        plain=("group", "kind", "size", "environment", "end_reason", "stop_due_reason"),
+    )  # After its term the ledger renames it, so that usage_day moves along.
 
     session_id: Mapped[UUID] = mapped_column(primary_key=True)
     export_id: Mapped[int] = mapped_column(Identity(), unique=True)
@@ -73,6 +79,7 @@ class SegmentRow(Base):
         Index("ix_segment_span", text("tstzrange(started_at, ended_at)"), postgresql_using="gist"),
         Index("ix_segment_open", "segment_id", postgresql_where=text("ended_at is null")),
     )
+    personal = Personal(through="session_id")
 
     segment_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     session_id: Mapped[UUID] = mapped_column(ForeignKey("session.session_id"))
@@ -92,6 +99,14 @@ class CorrectionRow(Base):
         CheckConstraint("action in ('void', 'amend', 'restore')", name="action"),
         Index(None, "session_id", "correction_id"),
     )
+    personal = Personal(
+        through="session_id",
+        others=("author",),
+        texts=("reason",),
+        plain=("action",),
+        term="audit",
+        since="at",
+    )
 
     correction_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     session_id: Mapped[UUID] = mapped_column(ForeignKey("session.session_id"))
@@ -108,6 +123,11 @@ class UsageDayRow(Base):
 
     __tablename__ = "usage_day"
     __table_args__ = (Index(None, "group", "day"),)
+    personal = Personal(
+        person="username",
+        plain=("group", "kind", "size", "environment"),
+        sums=("milli_core_seconds", "memory_byte_seconds", "gpu_seconds"),
+    )
 
     day: Mapped[date] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -132,6 +152,7 @@ class AllocationRow(Base):
         Index(None, "group", "resource", "starts_at"),
         Index(None, "series_id", "starts_at", unique=True),
     )
+    personal = Personal(plain=("group", "resource"))
 
     allocation_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
@@ -149,6 +170,9 @@ class AdjustmentRow(Base):
 
     __tablename__ = "allocation_adjustment"
     __table_args__ = (Index(None, "allocation_id", "key", unique=True),)
+    personal = Personal(
+        others=("author",), texts=("reason",), plain=("policy", "key"), term="audit", since="at"
+    )
 
     adjustment_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     allocation_id: Mapped[int] = mapped_column(ForeignKey("allocation.allocation_id"), index=True)
@@ -171,6 +195,15 @@ class AllocationRequestRow(Base):
         Index(None, "group", "request_id"),
         Index("ix_allocation_request_open", "request_id", postgresql_where=text("state = 'open'")),
     )
+    personal = Personal(
+        person="username",
+        others=("decided_by",),
+        details=("reason",),
+        texts=("decision_reason",),
+        plain=("group", "resource", "state"),
+        term="audit",
+        since="decided_at",
+    )
 
     request_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
@@ -191,6 +224,13 @@ class SeriesRow(Base):
     """An allocation that recurs; ``until`` and the end's author and reason are set once."""
 
     __tablename__ = "allocation_series"
+    personal = Personal(
+        others=("author", "ended_by"),
+        texts=("reason", "end_reason"),
+        plain=("group", "resource", "every", "policy"),
+        term="audit",
+        since="until",
+    )
 
     series_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"), index=True)
@@ -213,6 +253,12 @@ class MemberLimitRow(Base):
 
     __tablename__ = "member_limit"
     __table_args__ = (Index(None, "group", "username", "resource", "limit_id"),)
+    personal = Personal(
+        person="username",
+        others=("author",),
+        details=("reason",),
+        plain=("group", "resource"),
+    )
 
     limit_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
@@ -228,6 +274,7 @@ class StandingRow(Base):
     """Where a group, or a person within it, was last seen to stand with a resource."""
 
     __tablename__ = "quota_standing"
+    personal = Personal(person="username", plain=("group", "resource", "state"), goes=True)
 
     group: Mapped[str] = mapped_column(String(20), primary_key=True)
     resource: Mapped[str] = mapped_column(String(30), primary_key=True)
@@ -245,6 +292,7 @@ class EnforcementRow(Base):
 
     __tablename__ = "enforcement"
     __table_args__ = (CheckConstraint("row = 1", name="row"),)
+    personal = Personal(plain=("doubt",))
 
     row: Mapped[int] = mapped_column(primary_key=True, default=1)
     run_at: Mapped[datetime]
@@ -259,6 +307,7 @@ class WorkerRunRow(Base):
     """When each background worker last succeeded, and what it found."""
 
     __tablename__ = "worker_run"
+    personal = Personal(plain=("name", "outcome"))
 
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     succeeded_at: Mapped[datetime]

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
+from dachub.infra.personal import Personal
 
 
 class PersonRow(Base):
@@ -17,6 +18,11 @@ class PersonRow(Base):
 
     __tablename__ = "person"
     __table_args__ = (Index(None, "issuer", "subject", unique=True),)
+    personal = Personal(
+        person="username",
+        details=("issuer", "subject", "full_name", "email", "disabled_reason"),
+        goes=True,
+    )
 
     username: Mapped[str] = mapped_column(String(32), primary_key=True)
     issuer: Mapped[str]
@@ -38,6 +44,7 @@ class LocalAccountRow(Base):
     """The password of a local account, hashed with argon2id."""
 
     __tablename__ = "local_account"
+    personal = Personal(person="username", secrets=("password_hash",), goes=True)
 
     username: Mapped[str] = mapped_column(ForeignKey("person.username"), primary_key=True)
     password_hash: Mapped[str]
@@ -48,6 +55,13 @@ class AffiliationRow(Base):
     """An affiliation and when its issuer asserted it first and last."""
 
     __tablename__ = "affiliation"
+    personal = Personal(
+        person="username",
+        details=("value", "asserted_by"),
+        goes=True,
+        term="affiliations",
+        since="withdrawn_at",
+    )
 
     username: Mapped[str] = mapped_column(ForeignKey("person.username"), primary_key=True)
     value: Mapped[str] = mapped_column(String(500), primary_key=True)
@@ -57,10 +71,60 @@ class AffiliationRow(Base):
     withdrawn_at: Mapped[datetime | None]
 
 
+class PseudonymRow(Base):
+    """The pseudonym of somebody part of whose records is past its term; goes with the name."""
+
+    __tablename__ = "pseudonym"
+    personal = Personal(person="username", details=("pseudonym",), goes=True)
+
+    username: Mapped[str] = mapped_column(String(32), primary_key=True)
+    pseudonym: Mapped[str] = mapped_column(String(32), unique=True)
+
+
+class ForgettingRow(Base):
+    """Somebody is to be forgotten; there until it is done."""
+
+    __tablename__ = "forgetting"
+    personal = Personal(person="username", others=("asked_by",), details=("reason",), goes=True)
+
+    username: Mapped[str] = mapped_column(ForeignKey("person.username"), primary_key=True)
+    asked_by: Mapped[str]
+    asked_at: Mapped[datetime]
+    reason: Mapped[str]
+    delete_home: Mapped[bool]
+
+
+class ForgottenNameRow(Base):
+    """A name that was forgotten and is never given out again, as a keyed digest of it.
+
+    What arrives late under the name goes to the pseudonym. After a while this last link between
+    the two is cut: pseudonym and moment are set to null.
+    """
+
+    __tablename__ = "forgotten_name"
+    personal = Personal(plain=("digest", "pseudonym"))
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    pseudonym: Mapped[str | None] = mapped_column(String(32))
+    forgotten_at: Mapped[datetime | None]
+
+
+class NameKeyRow(Base):
+    """The key of those digests: one row."""
+
+    __tablename__ = "name_key"
+    __table_args__ = (CheckConstraint("singleton", name="singleton"),)
+    personal = Personal(plain=("key",))
+
+    singleton: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    key: Mapped[str] = mapped_column(String(64))
+
+
 class GroupRow(Base):
     """A group; its slug is also the allocation code in every export."""
 
     __tablename__ = "research_group"
+    personal = Personal(plain=("slug", "title", "description", "provider_name"))
 
     slug: Mapped[str] = mapped_column(String(20), primary_key=True)
     title: Mapped[str] = mapped_column(default="")
@@ -87,6 +151,12 @@ class MembershipRow(Base):
         ),
         Index(None, "group", "valid_from"),
     )
+    personal = Personal(
+        person="username",
+        plain=("group", "role", "source"),
+        term="memberships",
+        since="valid_to",
+    )
 
     membership_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     username: Mapped[str] = mapped_column(ForeignKey("person.username"))
@@ -102,6 +172,14 @@ class AuditRow(Base):
 
     __tablename__ = "audit"
     __table_args__ = (Index(None, "at"), Index(None, "username", "at"), Index(None, "group", "at"))
+    personal = Personal(
+        person="username",
+        others=("actor",),
+        documents=("details",),
+        plain=("action", "group", "request_id"),
+        term="audit",
+        since="at",
+    )
 
     audit_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     at: Mapped[datetime]

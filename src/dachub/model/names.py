@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import unicodedata
 from typing import Annotated
 
@@ -34,7 +35,10 @@ RESERVED_USERNAMES = frozenset(
     users utmp uucp uuidd vboxusers video voice wheel wireshark www-data
     """.split()  # noqa: SIM905  a list of fifty lines would hide what it says
 )
-_RESERVED_PREFIXES = ("dachub-", "libvirt-", "pg-", "systemd-")
+PSEUDONYM_PREFIX = "gone-"
+UNKNOWN_PERSON = f"{PSEUDONYM_PREFIX}unknown"
+"""Stands for a name whose term is over and that nobody registered ever had."""
+_RESERVED_PREFIXES = ("dachub-", "libvirt-", "pg-", "systemd-", PSEUDONYM_PREFIX)
 
 _USERNAME = re.compile(USERNAME_PATTERN.rstrip("$") + r"\Z")
 
@@ -47,6 +51,16 @@ def is_username(name: str) -> bool:
 def is_reserved_username(name: str) -> bool:
     """Whether ``name`` belongs to the system and is nobody's to claim."""
     return name in RESERVED_USERNAMES or name.startswith(_RESERVED_PREFIXES)
+
+
+def is_pseudonym(name: str) -> bool:
+    """Whether ``name`` stands for a person whose own is no longer kept."""
+    return name.startswith(PSEUDONYM_PREFIX)
+
+
+def new_pseudonym() -> str:
+    """A username that says nothing of whom it stands for: drawn, not computed."""
+    return f"{PSEUDONYM_PREFIX}{secrets.token_hex(6)}"
 
 
 def _slug(text: str) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, String, tex
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
+from dachub.infra.personal import Personal
 
 
 class NoticeRow(Base):
@@ -22,6 +23,15 @@ class NoticeRow(Base):
             "ix_notice_unread", "username", postgresql_where=text("read_at is null and in_portal")
         ),
         Index("ix_notice_mail", "mail_due_at", postgresql_where=text("mail_state = 'pending'")),
+    )
+    personal = Personal(
+        person="username",
+        texts=("key", "title", "text", "path"),
+        details=("mail_error",),
+        plain=("kind", "severity", "group", "mail_state"),
+        goes=True,
+        term="notices",
+        since="created_at",
     )
 
     notice_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -48,6 +58,7 @@ class PreferenceRow(Base):
     """How a person gets notices of a kind, where they chose."""
 
     __tablename__ = "notice_preference"
+    personal = Personal(person="username", plain=("kind",), goes=True)
 
     username: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)

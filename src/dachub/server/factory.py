@@ -21,6 +21,7 @@ from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
 from dachub.model.problems import Unavailable
 from dachub.notices.services import Notices, Postman
+from dachub.privacy.services import Privacy
 from dachub.server.hubapi import HubAPI
 from dachub.storage.services import Storage
 
@@ -36,6 +37,7 @@ class Factory:
         directory = Directory(session, clock, settings.directory)
         self.audit = directory.audit
         self.people = directory.people
+        self.pseudonyms = directory.pseudonyms
         self.logins = directory.logins
         self.accounts = directory.accounts
         self.groups = directory.groups
@@ -56,6 +58,7 @@ class Factory:
             ),
             people=directory.people(),
             groups=directory.groups(),
+            pseudonyms=directory.pseudonyms(),
             audit=directory.audit(),
             notices=notices.notices(),
             start_checks=(self._check_storage,),
@@ -85,6 +88,19 @@ class Factory:
         )
         self.storage = storage.storage
         self.storage_limits = storage.limits
+        privacy = Privacy(
+            session,
+            clock,
+            settings.privacy,
+            people=directory.people(),
+            groups=directory.groups(),
+            pseudonyms=directory.pseudonyms(),
+            audit=directory.audit(),
+            alone=accounting.ledger().lock,
+        )
+        self.retention = privacy.retention
+        self.forgetting = privacy.forgetting
+        self.personal_data = privacy.export
 
     async def _check_storage(self, username: str, group: str) -> RescueReason | None:
         # Not handed to accounting itself: storage asks accounting what groups were granted.

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
+from dachub.infra.personal import Personal
 
 
 class SampleRow(Base):
@@ -17,6 +18,13 @@ class SampleRow(Base):
 
     __tablename__ = "storage_sample"
     __table_args__ = (Index(None, "sampled_at"),)
+    personal = Personal(
+        person="owner",
+        only_where=("area", "home"),
+        plain=("area", "method"),
+        term="sessions",
+        since="sampled_at",
+    )
 
     area: Mapped[str] = mapped_column(String(20), primary_key=True)
     owner: Mapped[str] = mapped_column(primary_key=True)
@@ -37,6 +45,13 @@ class PlaceRow(Base):
     """
 
     __tablename__ = "storage_place"
+    personal = Personal(
+        person="owner",
+        only_where=("area", "home"),
+        details=("largest",),
+        plain=("area",),
+        goes=True,
+    )
 
     area: Mapped[str] = mapped_column(String(20), primary_key=True)
     owner: Mapped[str] = mapped_column(primary_key=True)
@@ -57,6 +72,13 @@ class LimitRow(Base):
     __table_args__ = (
         CheckConstraint("bytes >= 0 and files >= 0", name="amount"),
         Index(None, "area", "owner", "limit_id"),
+    )
+    personal = Personal(
+        person="owner",
+        only_where=("area", "home"),
+        others=("author",),
+        texts=("reason",),
+        plain=("area",),
     )
 
     limit_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

@@ -8,6 +8,7 @@ changes nor wait for each other in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -26,7 +27,9 @@ from dachub.accounting.models import (
 )
 from dachub.accounting.store.ledger import LedgerStore
 from dachub.accounting.store.workers import WorkerStore
+from dachub.directory.services import PseudonymService
 from dachub.infra.clock import Clock
+from dachub.model.names import is_pseudonym
 from dachub.model.sessions import (
     Correction,
     EndReason,
@@ -43,16 +46,30 @@ FUTURE_TOLERANCE = timedelta(minutes=5)
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 """Before this no session ran: a clock that says so was not set."""
 
+# Told of a session that already stands under a pseudonym, without who it was.
+_NOT_PERSONAL = set(SessionDescription.model_fields) - {"username", "server_name"}
+
 log = structlog.get_logger(__name__)
 
 
 class Ledger:
     """Applies events; keeps ``usage_day`` equal to the sum over segments of what is counted."""
 
-    def __init__(self, store: LedgerStore, workers: WorkerStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: LedgerStore,
+        workers: WorkerStore,
+        pseudonyms: PseudonymService,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._workers = workers
+        self._pseudonyms = pseudonyms
         self._clock = clock
+
+    async def lock(self) -> None:
+        """Be the ledger's only writer until the transaction ends."""
+        await self._store.lock()
 
     async def apply(self, events: Sequence[SessionEvent]) -> EventReceipt:
         """Take events in any order, any number of times.
@@ -65,15 +82,22 @@ class Ledger:
         """
         await self._store.lock()
         entries = await self._store.entries({event.session.session_id for event in events})
+        late = await self._pseudonyms.of_forgotten(
+            {event.session.username for event in events if event.session.session_id not in entries}
+        )
         refused: list[RefusedEvent] = []
         lives: dict[UUID, Life] = {}
         latest = self._clock.now() + FUTURE_TOLERANCE
         for event in events:
-            description = _storable(event.session)
+            description = _charged_to(_storable(event.session), late)
             session_id = description.session_id
             refusal = _implausible(event, latest)
             if refusal is None:
                 entry = entries.setdefault(session_id, Entry(description))
+                if is_pseudonym(entry.description.username):
+                    description = entry.description.model_copy(
+                        update={name: getattr(description, name) for name in _NOT_PERSONAL}
+                    )
                 refusal = _contradiction(event, description, entry.description)
             if refusal is not None:
                 log.warning(
@@ -162,6 +186,32 @@ class Ledger:
         await self._store.lock()
         return await self._store.rebuild_usage_days()
 
+    async def pseudonymise(self, before: datetime, limit: int) -> int:
+        """Put pseudonyms in the place of names in sessions that ended before a moment.
+
+        What they used moves along in ``usage_day``, to the second.
+
+        Returns
+        -------
+        int
+            How many sessions, at most ``limit``: fewer mean that none is left.
+        """
+        await self._store.lock()
+        sessions = await self._store.named_sessions(before, limit)
+        if not sessions:
+            return 0
+        names = {
+            username: await self._pseudonyms.give(username)
+            for username in sorted(set(sessions.values()))
+        }
+        deltas: dict[UsageKey, Amounts] = {}
+        for key, amounts in (await self._store.counted_of(sessions)).items():
+            deltas[key] = -amounts
+            deltas[replace(key, username=names[key.username])] = amounts
+        await self._store.add_usage(deltas)
+        await self._store.rename(sessions, names)
+        return len(sessions)
+
     async def check_usage_days(self) -> list[UsageDifference]:
         """Where ``usage_day`` is not what the segments say: nowhere, unless somebody meddled."""
         differences = await self._store.usage_differences()
@@ -171,6 +221,12 @@ class Ledger:
             "check-usage-days", self._clock.now(), f"{len(differences)} differences"
         )
         return differences
+
+
+def _charged_to(description: SessionDescription, names: Mapping[str, str]) -> SessionDescription:
+    """The same under the pseudonym, if ``names`` has one for the person."""
+    username = names.get(description.username, description.username)
+    return description.model_copy(update={"username": username})
 
 
 def _storable(description: SessionDescription) -> SessionDescription:

@@ -30,7 +30,7 @@ from dachub.accounting.store.series import SeriesStore
 from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.usage import UsageStore
 from dachub.accounting.store.workers import WorkerStore
-from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services import AuditService, GroupService, PeopleService, PseudonymService
 from dachub.infra.clock import Clock
 from dachub.notices.services import NoticeService
 
@@ -47,6 +47,7 @@ class Accounting:
         *,
         people: PeopleService,
         groups: GroupService,
+        pseudonyms: PseudonymService,
         audit: AuditService,
         notices: NoticeService,
         start_checks: Sequence[StartCheck] = (),
@@ -56,6 +57,7 @@ class Accounting:
         self._offer = offer
         self._people = people
         self._groups = groups
+        self._pseudonyms = pseudonyms
         self._audit = audit
         self._notices = notices
         self._start_checks = start_checks
@@ -72,7 +74,7 @@ class Accounting:
 
     def ledger(self) -> Ledger:
         """What happened to sessions."""
-        return Ledger(self._ledger, self._workers, self._clock)
+        return Ledger(self._ledger, self._workers, self._pseudonyms, self._clock)
 
     def sessions(self) -> SessionService:
         """Sessions, to be read."""

@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,6 +37,7 @@ from dachub.accounting.models import (
 from dachub.accounting.store.bulk import rows_of
 from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import CorrectionRow, SegmentRow, SessionRow, UsageDayRow
+from dachub.model.names import PSEUDONYM_PREFIX
 from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
 LEDGER_LOCK = 0x64616368756201
@@ -58,9 +70,11 @@ _EXPECTED = """
     cross join lateral (select extract(epoch from
         least(g.counted_to at time zone 'UTC', d + interval '1 day')
         - greatest(g.started_at at time zone 'UTC', d))::bigint as seconds) t
-    where t.seconds > 0
+    where t.seconds > 0 and {which}
     group by 1, 2, 3, 4, 5, 6
 """
+_EXPECTED_OF_ALL = _EXPECTED.format(which="true")
+_EXPECTED_OF_SOME = _EXPECTED.format(which="s.session_id = any(:session_ids)")
 
 
 class LedgerStore:
@@ -94,6 +108,44 @@ class LedgerStore:
         return await self._entries(
             SegmentRow.ended_at.is_(None),
             or_(SegmentRow.counted_to < midnight, SegmentRow.counted_to > now),
+        )
+
+    async def named_sessions(self, before: datetime, limit: int) -> dict[UUID, str]:
+        """Some of the sessions that ended before a moment under a person's name, with the name."""
+        rows = await self._session.execute(
+            select(SessionRow.session_id, SessionRow.username)
+            .where(
+                SessionRow.ended_at < before,
+                SessionRow.username.not_like(f"{PSEUDONYM_PREFIX}%"),
+            )
+            .limit(limit)
+        )
+        return dict(rows.tuples().all())
+
+    async def counted_of(self, session_ids: Collection[UUID]) -> dict[UsageKey, Amounts]:
+        """The part of ``usage_day`` that is of these sessions."""
+        rows = await self._session.execute(
+            text(_EXPECTED_OF_SOME), {"session_ids": list(session_ids)}
+        )
+        return {
+            UsageKey(**{name: row[name] for name in _KEY}): Amounts(
+                **{name: int(row[name]) for name in _AMOUNTS}
+            )
+            for row in rows.mappings()
+        }
+
+    async def rename(self, session_ids: Collection[UUID], names: Mapping[str, str]) -> None:
+        """Put other names in the place of those in sessions; rows of sums that are zero go."""
+        await self._session.execute(
+            update(SessionRow)
+            .where(SessionRow.session_id == func.any(list(session_ids)))
+            .values(username=case(names, value=SessionRow.username), server_name="")
+        )
+        columns = UsageDayRow.__table__.columns
+        await self._session.execute(
+            delete(UsageDayRow).where(
+                UsageDayRow.username.in_(names), *(columns[name] == 0 for name in _AMOUNTS)
+            )
         )
 
     async def _entries(self, *conditions: ColumnElement[bool]) -> dict[UUID, Entry]:
@@ -205,7 +257,9 @@ class LedgerStore:
         await self._session.execute(text("set local statement_timeout = '1h'"))
         await self._session.execute(text("delete from usage_day"))
         result = await self._session.execute(
-            text(f"insert into usage_day ({_KEY_COLUMNS}, {', '.join(_AMOUNTS)}) {_EXPECTED}")
+            text(
+                f"insert into usage_day ({_KEY_COLUMNS}, {', '.join(_AMOUNTS)}) {_EXPECTED_OF_ALL}"
+            )
         )
         return int(getattr(result, "rowcount", 0))
 
@@ -214,7 +268,7 @@ class LedgerStore:
         await self._session.execute(text("set local statement_timeout = '1h'"))
         rows = await self._session.execute(
             text(f"""
-            with expected as ({_EXPECTED})
+            with expected as ({_EXPECTED_OF_ALL})
             select {_KEY_COLUMNS},
                    coalesce(c.milli_core_seconds, 0) as counted,
                    coalesce(e.milli_core_seconds, 0) as expected

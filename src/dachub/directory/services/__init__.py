@@ -5,6 +5,7 @@ from dachub.directory.services.audit import AuditService
 from dachub.directory.services.groups import GroupService
 from dachub.directory.services.logins import LoginService
 from dachub.directory.services.people import PeopleService
+from dachub.directory.services.pseudonyms import PseudonymService
 from dachub.directory.services.wiring import Directory
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "LocalAccountService",
     "LoginService",
     "PeopleService",
+    "PseudonymService",
 ]

@@ -211,6 +211,11 @@ class GroupService:
             by, "member-removed", username=username, group=slug, source=Source.LOCAL.value
         )
 
+    async def leave_all(self, username: str) -> None:
+        """End every membership of somebody who goes for good; asks nobody's rights."""
+        for held in await self._groups.held(username=username):
+            await self._groups.close(held, self._clock.now())
+
     async def _may_change(self, by: Principal, slug: str) -> None:
         """Raise unless ``by`` may change members of the group; then lock it."""
         if by.kind is PrincipalKind.SERVER:

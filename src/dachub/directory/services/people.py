@@ -92,6 +92,14 @@ class PeopleService:
         """Usernames of everybody who administers and is not disabled."""
         return await self._people.administrators()
 
+    async def usernames(self) -> set[str]:
+        """Everybody's."""
+        return await self._people.usernames()
+
+    async def is_registered(self, username: str) -> bool:
+        """Whether there is such a person."""
+        return await self._people.identity_of(username) is not None
+
     async def _with_groups(self, people: Sequence[Person]) -> Sequence[Person]:
         groups = await self._groups.memberships_of([person.username for person in people])
         return [
@@ -154,9 +162,13 @@ class PeopleService:
         Raises
         ------
         PermissionDenied, NotFound
+        Conflict
+            If the person is being forgotten.
         """
         by.require_administrator()
         person = await self._locked(username)
+        if await self._people.is_being_forgotten(username):
+            raise Conflict(f"'{username}' is being forgotten; that cannot be taken back.")
         if person.disabled_at is not None:
             await self._people.set_disabled(username, None, None)
             await self._audit.record(by, "user-enabled", username=username)

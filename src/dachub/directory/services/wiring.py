@@ -11,10 +11,12 @@ from dachub.directory.services.audit import AuditService
 from dachub.directory.services.groups import GroupService
 from dachub.directory.services.logins import LoginService
 from dachub.directory.services.people import PeopleService
+from dachub.directory.services.pseudonyms import PseudonymService
 from dachub.directory.settings import DirectorySettings
 from dachub.directory.store.audit import AuditStore
 from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import LocalAccountStore, PersonStore
+from dachub.directory.store.pseudonyms import PseudonymStore
 from dachub.infra.clock import Clock
 
 
@@ -27,6 +29,7 @@ class Directory:
         self._people = PersonStore(session, timedelta(days=settings.affiliation_stale_after_days))
         self._groups = GroupStore(session)
         self._accounts = LocalAccountStore(session)
+        self._pseudonyms = PseudonymService(PseudonymStore(session), self._people, clock)
 
     def audit(self) -> AuditService:
         """Who changed what."""
@@ -35,6 +38,10 @@ class Directory:
     def people(self) -> PeopleService:
         """People."""
         return PeopleService(self._people, self._groups, self._audit, self._clock)
+
+    def pseudonyms(self) -> PseudonymService:
+        """What stands for people whose names are not kept."""
+        return self._pseudonyms
 
     def logins(self) -> LoginService:
         """Logins."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.directory.models import LeftBehind
-from dachub.directory.tables import AffiliationRow, LocalAccountRow, PersonRow
+from dachub.directory.store.pseudonyms import PSEUDONYM_ISSUER, PseudonymStore
+from dachub.directory.tables import AffiliationRow, ForgettingRow, LocalAccountRow, PersonRow
 from dachub.model.people import Affiliation, LocalAccount, Person
 
 
@@ -32,6 +33,7 @@ class PersonStore:
     def __init__(self, session: AsyncSession, affiliation_stale_after: timedelta) -> None:
         self._session = session
         self._stale_after = affiliation_stale_after
+        self._forgotten = PseudonymStore(session)
 
     async def lock_identity(self, issuer: str, subject: str) -> None:
         """Let logins of one identity pass one at a time, until the transaction ends."""
@@ -56,7 +58,10 @@ class PersonStore:
         return Identity(row.username, row.issuer, row.subject, row.claims_at, row.disabled_at)
 
     async def bind(self, username: str, issuer: str, subject: str, at: datetime) -> bool:
-        """Bind a username; ``False`` if it (or the identity) is bound already, also just now."""
+        """Bind a username; ``False`` if it (or the identity) is bound already, also just now.
+
+        So it is for a name that was forgotten: its account and home may still be there.
+        """
         bound = await self._session.scalar(
             insert(PersonRow)
             .values(
@@ -71,7 +76,13 @@ class PersonStore:
             .on_conflict_do_nothing()
             .returning(PersonRow.username)
         )
-        return bound is not None
+        if bound is None:
+            return False
+        # Looked up only now: the insert may have waited for the name to be forgotten.
+        if await self._forgotten.links([username]):
+            await self._session.execute(delete(PersonRow).where(PersonRow.username == username))
+            return False
+        return True
 
     async def describe(
         self, username: str, *, full_name: str, email: str, administrator: bool
@@ -151,6 +162,8 @@ class PersonStore:
         query = select(PersonRow).order_by(PersonRow.username).limit(limit)
         if usernames is not None:
             query = query.where(PersonRow.username.in_(usernames))
+        else:
+            query = query.where(PersonRow.issuer != PSEUDONYM_ISSUER)
         if after is not None:
             query = query.where(PersonRow.username > after)
         if search:
@@ -184,7 +197,17 @@ class PersonStore:
 
     async def count(self) -> int:
         """How many people are registered."""
-        return await self._session.scalar(select(func.count()).select_from(PersonRow)) or 0
+        people = select(func.count()).where(PersonRow.issuer != PSEUDONYM_ISSUER)
+        return await self._session.scalar(people) or 0
+
+    async def usernames(self) -> set[str]:
+        """Everybody's, pseudonyms included."""
+        return set(await self._session.scalars(select(PersonRow.username)))
+
+    async def is_being_forgotten(self, username: str) -> bool:
+        """Whether somebody asked for it."""
+        asked = select(ForgettingRow.username).where(ForgettingRow.username == username)
+        return await self._session.scalar(asked) is not None
 
     async def _affiliations(
         self, usernames: Sequence[str], now: datetime

@@ -1,0 +1,1 @@
+"""SQL over every table that holds something of people."""
