@@ -18,6 +18,7 @@ from tests.conftest import Databases
 
 from dachub.config import Settings
 from dachub.model.sessions import EventKind, SessionDescription, SessionEvent, SessionRecord
+from dachub.model.usage import Resource
 from dachub.server.factory import Process
 
 PASSWORD = "correct horse battery\n"
@@ -112,6 +113,42 @@ def test_allocations(dachub: Command) -> None:
     assert dachub("allocation", "add", "none", "1", *period, "--reason", "x").code == 1
     assert dachub("allocation", "add", "ztf", "1", "--since", "soon", "--until", "2028-01-01",
                   "--reason", "x").code == 2  # fmt: skip
+
+
+async def ask(database_url: str) -> None:
+    """Two requests of ada's for ztf."""
+    process = Process.connect(Settings(), database_url)
+    async with process.factory() as services:
+        ada = await services.people().principal("ada")
+        for amount in (5, 7):
+            await services.requests().ask(
+                ada, group="ztf", resource=Resource.CORE_HOURS, amount=amount, reason="more sky"
+            )
+    await process.close()
+
+
+def test_requests(dachub: Command, database_url: str) -> None:
+    dachub("group", "add", "ztf")
+    dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD)
+    dachub("group", "add-member", "ztf", "ada")
+    assert "No requests." in dachub("request", "list").out
+    asyncio.run(ask(database_url))
+    second, first = dachub("request", "list", "--json").json()
+    number = str(first["request_id"])
+    assert "more sky" in dachub("request", "list").out
+    without = dachub("request", "grant", number)
+    assert (without.code, "[no-allocation-in-force]" in without.err) == (1, True)
+    period = ("--since", "2020-01-01", "--until", "2199-01-01")
+    granted = dachub("request", "grant", number, "--amount", "4.5", *period, "--json").json()
+    assert (granted["state"], granted["granted"]) == ("granted", 4.5 * 3_600_000)
+    again = dachub("request", "decline", number, "--reason", "no")
+    assert (again.code, "[request-decided]" in again.err) == (1, True)
+    other = str(second["request_id"])
+    declined = dachub("request", "decline", other, "--reason", "nothing left", "--json").json()
+    assert declined["decision_reason"] == "nothing left"
+    assert dachub("request", "list", "--state", "open", "--json").json() == []
+    assert "nothing left" in dachub("request", "show", other).out
+    assert dachub("request", "show", "999").code == 1
 
 
 async def charge(database_url: str) -> SessionEvent:
@@ -254,7 +291,7 @@ def test_doctor_tells_what_and_what_to_do(dachub: Command, data: Path) -> None:
     assert "did you mean 'listen'" in broken.out
 
 
-@pytest.mark.parametrize("noun", ["user", "group", "allocation", "session"])
+@pytest.mark.parametrize("noun", ["user", "group", "allocation", "request", "session"])
 def test_no_platform_there(noun: str, dachub: Command, tmp_path: Path) -> None:
     (tmp_path / "dachub.yaml").unlink()
     found = dachub(noun, "list")

@@ -53,6 +53,7 @@ def ok(url: str = "", body: Any = None, *passes: int) -> Example:
 def examples(world: World) -> dict[str, Example]:
     """One for each row of the table; the address is the row's where none is given."""
     session, other = f"/sessions/{world.session_id}", uuid4()
+    request = f"/requests/{world.request_id}"
     event = {
         "event_id": str(other),
         "kind": "requested",
@@ -78,6 +79,11 @@ def examples(world: World) -> dict[str, Example]:
     password = {"new": "quite another password"}
     api: dict[str, Example] = {
         "PUT /me/password": ok("", {"current": "x", **password}, 404),
+        "POST /me/notices/read": ok("", {"up_to": 1}, 204),
+        "POST /me/notices/{notice_id}/read": ok(f"/me/notices/{world.notice_id}/read", None, 204),
+        "PUT /me/notice-preferences/{kind}": ok(
+            "/me/notice-preferences/quota", {"portal": True, "email": False}
+        ),
         "GET /usage?group": ok(f"/usage?group={GROUP}"),
         "GET /usage?user": ok("/usage?user=mia"),
         "GET /sessions?group": ok(f"/sessions?group={GROUP}"),
@@ -111,6 +117,12 @@ def examples(world: World) -> dict[str, Example]:
         "POST /allocations/{allocation_id}/adjustments": ok(
             f"/allocations/{world.allocation_id}/adjustments", {"amount": -1.5, "reason": "x"}, 201
         ),
+        "GET /requests?group": ok(f"/requests?group={GROUP}"),
+        "POST /requests": ok("", {"group": GROUP, "amount": 5, "reason": "more"}, 201),
+        "GET /requests/{request_id}": ok(request),
+        "POST /requests/{request_id}/grant": ok(f"{request}/grant", {}),
+        "POST /requests/{request_id}/decline": ok(f"{request}/decline", {"reason": "no"}),
+        "POST /requests/{request_id}/withdraw": ok(f"{request}/withdraw"),
         "GET /audit?group": ok(f"/audit?group={GROUP}"),
     }
     group = f"/groups/{GROUP}"

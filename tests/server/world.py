@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID, uuid5
 
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import ClaimedMembership, LoginRecord, Role
 from dachub.model.sessions import EventKind, SessionDescription, SessionEvent
 from dachub.model.usage import Policy, Resource
@@ -27,6 +28,9 @@ class World:
     session_id: UUID
     ended_id: UUID
     allocation_id: int
+    request_id: int
+    notice_id: int
+    """A notice to mia."""
 
 
 def described(process: Process, name: str, username: str, group: str = GROUP) -> SessionDescription:
@@ -101,6 +105,15 @@ async def seed(process: Process) -> World:
             policy=Policy.DENY,
             reason="granted",
         )
+        mia = await services.people().principal("mia")
+        request = await services.requests().ask(
+            mia, group=GROUP, resource=Resource.CORE_HOURS, amount=10, reason="the survey grew"
+        )
+        await services.notices().give(
+            ["mia"], key="test", kind=NoticeKind.QUOTA, severity=Severity.WARNING,
+            title="Nearly spent", text="Little is left.", group=GROUP,
+        )  # fmt: skip
+        (notice,) = await services.notices().unread("mia")
         running = described(process, "running", "mia")
         ended = described(process, "ended", "mia")
         await services.ledger().apply(
@@ -110,4 +123,10 @@ async def seed(process: Process) -> World:
                 happened(process, ended, EventKind.STOPPED, 1),
             ]
         )
-    return World(running.session_id, ended.session_id, allocation.allocation_id)
+    return World(
+        running.session_id,
+        ended.session_id,
+        allocation.allocation_id,
+        request.request_id,
+        notice.notice_id,
+    )

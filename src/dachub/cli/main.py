@@ -8,7 +8,17 @@ import typer
 from typer.core import TyperGroup
 
 from dachub import __version__
-from dachub.cli import allocation, audit, configuration, group, session, state, usage, user
+from dachub.cli import (
+    allocation,
+    audit,
+    configuration,
+    group,
+    request,
+    session,
+    state,
+    usage,
+    user,
+)
 from dachub.cli.options import DataOption
 from dachub.cli.platform import database_url, layout_of, settings_of
 from dachub.model.problems import DachubError
@@ -37,6 +47,7 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(user.app, name="user")
 app.add_typer(group.app, name="group")
 app.add_typer(allocation.app, name="allocation")
+app.add_typer(request.app, name="request")
 app.add_typer(usage.app, name="usage")
 app.add_typer(session.app, name="session")
 app.command()(audit.audit)

@@ -29,6 +29,7 @@ MEMBERS = frozenset({C.MEMBER, C.MANAGER, C.PI, C.ADMINISTRATOR, C.SERVER})
 MANAGERS = frozenset({C.MANAGER, C.PI, C.ADMINISTRATOR})
 ADMINISTRATORS = frozenset({C.ADMINISTRATOR})
 OWNER = frozenset({C.MEMBER, C.SERVER, C.ADMINISTRATOR})
+OWNER_ALONE = frozenset({C.MEMBER, C.SERVER})
 OWNER_OR_MANAGERS = OWNER | MANAGERS
 HUB = frozenset({C.HUB})
 
@@ -60,6 +61,11 @@ API_TABLE = (
     _api("GET", "/me", OWN, "oneself"),
     _api("GET", "/me/start-options", OWN, "what one's groups have left"),
     _api("PUT", "/me/password", REGISTERED, "one's own password (local accounts)"),
+    _api("GET", "/me/notices", OWN, "one's own notices"),
+    _api("POST", "/me/notices/read", OWN, "note that they were read"),
+    _api("POST", "/me/notices/{notice_id}/read", OWNER_ALONE, "note that one was read"),
+    _api("GET", "/me/notice-preferences", OWN, "how one gets notices"),
+    _api("PUT", "/me/notice-preferences/{kind}", REGISTERED, "choose how"),
     _api("GET", "/usage", OWN, "one's own usage"),
     _api("GET", "/usage?group", MEMBERS, "a group's usage; of members only their own part"),
     _api("GET", "/usage?user", OWNER, "a person's usage"),
@@ -103,6 +109,13 @@ API_TABLE = (
     _api(
         "POST", "/allocations/{allocation_id}/adjustments", ADMINISTRATORS, "change an allocation"
     ),
+    _api("GET", "/requests", OWN, "requests for more; administrators: all"),
+    _api("GET", "/requests?group", MEMBERS, "a group's; members see only their own"),
+    _api("POST", "/requests", MEMBERS, "ask for more"),
+    _api("GET", "/requests/{request_id}", OWNER_OR_MANAGERS, "a request; here the member's"),
+    _api("POST", "/requests/{request_id}/grant", ADMINISTRATORS, "grant it"),
+    _api("POST", "/requests/{request_id}/decline", ADMINISTRATORS, "decline it"),
+    _api("POST", "/requests/{request_id}/withdraw", OWNER_ALONE, "take one's own back"),
     _api("GET", "/audit", ADMINISTRATORS, "the audit log"),
     _api("GET", "/audit?group", MANAGERS, "the audit log of a group"),
 )

@@ -14,7 +14,7 @@ from dachub.accounting.models import (
 )
 from dachub.accounting.services.allocations import AllocationService, base_units
 from dachub.accounting.store.requests import RequestStore
-from dachub.directory.models import Principal
+from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.directory.services.text import clean
 from dachub.infra.clock import Clock
@@ -195,8 +195,10 @@ class RequestService:
         Raises
         ------
         PermissionDenied
-            If ``by`` asks for a group they do not belong to.
+            If ``by`` asks for a group they do not belong to, or is no person.
         """
+        if by.kind is PrincipalKind.HUB:
+            raise PermissionDenied("The hub has no business with requests.")
         if group is not None:
             by.require(group, Role.MEMBER)
         managed = [slug for slug in by.roles if by.has(slug, Role.MANAGER)]

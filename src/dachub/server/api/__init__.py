@@ -10,13 +10,28 @@ from dachub.server.api import (
     health,
     hub,
     me,
+    notices,
+    requests,
     sessions,
     usage,
     users,
 )
 
 router = APIRouter()
-for _resource in (health, me, usage, sessions, events, hub, users, groups, allocations, audit):
+for _resource in (
+    health,
+    me,
+    notices,
+    usage,
+    sessions,
+    events,
+    hub,
+    users,
+    groups,
+    allocations,
+    requests,
+    audit,
+):
     router.include_router(_resource.router)
 
 __all__ = ["router"]
