@@ -15,11 +15,14 @@ from dachub.accounting.services import Accounting
 from dachub.accounting.services.balance import pool, stretches
 from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.tables import SessionRow
+from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.tables import PersonRow
 from dachub.infra.clock import HeldClock
+from dachub.model.notices import NoticeKind, Severity
 from dachub.model.sessions import SessionDescription
 from dachub.model.site import ServerChoice
 from dachub.model.usage import AuthorizeRequest, Policy, QuotaPolicy, Resource
+from dachub.server.factory import Factory
 
 HOUR = timedelta(hours=1)
 DENY = QuotaPolicy()
@@ -305,3 +308,20 @@ async def test_who_must_make_room_gets_the_rescue_size_instead_of_the_chosen_one
     assert (decision.size, decision.rescue) == ("rescue", "120 of 100 GiB")
     decision = await quota.authorize(ask("ada", size="large"))
     assert (decision.allowed, decision.size, decision.rescue) == (True, "large", None)
+
+
+async def test_the_start_page_tells_what_presses_until_it_was_read(
+    services: Accounting, factory: Factory, lensing: str
+) -> None:
+    for severity in Severity:
+        await factory.notices().give(
+            ["grace"], key=severity, kind=NoticeKind.STORAGE, severity=severity,
+            title=f"This is {severity}", text="Delete something.",
+        )  # fmt: skip
+    options = await services.quota().start_options("grace")
+    assert options.notices == [
+        "This is urgent. Delete something.", "This is warning. Delete something.",
+    ]  # fmt: skip
+    grace = Principal("grace", PrincipalKind.PERSON)
+    await factory.notices().mark_all_read(grace, (await factory.notices().count(grace)).last_id)
+    assert (await services.quota().start_options("grace")).notices == []

@@ -31,6 +31,7 @@ from dachub.model.usage import (
     Resource,
     StartOptions,
 )
+from dachub.notices.services import NoticeService
 
 ALLOCATION_SPENT = "allocation-spent"
 NO_ALLOCATION = "no-allocation"
@@ -47,6 +48,7 @@ class QuotaService:
         people: PeopleService,
         groups: GroupService,
         audit: AuditService,
+        notices: NoticeService,
         clock: Clock,
         settings: QuotaSettings,
         offer: Offer,
@@ -58,6 +60,7 @@ class QuotaService:
         self._people = people
         self._groups = groups
         self._audit = audit
+        self._notices = notices
         self._clock = clock
         self._settings = settings
         self._offer = offer
@@ -108,6 +111,8 @@ class QuotaService:
             )
             if session.stop_due_at is not None
         ]
+        pressing = await self._notices.pressing(username)
+        notices += [f"{notice.title}. {notice.text}" for notice in pressing]
         return StartOptions(
             groups=[await self.balance(group) for group in groups],
             last_choice=await self._last_choice(username, groups),

@@ -107,6 +107,7 @@ class Accounting:
             self._people,
             self._groups,
             self._audit,
+            self._notices,
             self._clock,
             self._settings,
             self._offer,
