@@ -25,6 +25,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.tables import PersonRow
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.model.notices import NoticeKind
 from dachub.model.people import ClaimedMembership, LoginRecord, Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.requests import AllocationRequest, RequestState
@@ -58,7 +59,8 @@ async def administrator(db: AsyncSession, clock: HeldClock) -> None:
 
 
 async def told(factory: Factory, username: str) -> list[str]:
-    return [notice.title for notice in await factory.notices().unread(username)]
+    notices = await factory.notices().unread(username)
+    return [notice.title for notice in notices if notice.kind is NoticeKind.REQUEST]
 
 
 async def test_what_was_asked_for_is_granted_and_everybody_told(
