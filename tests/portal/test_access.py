@@ -13,6 +13,10 @@ PAGES = {
     "/groups": (302, 200, 200, 200, 200, 200, 200, 403),
     "/groups/lenses": (302, 404, 200, 200, 200, 404, 200, 403),
     "/groups/lenses/plots/days.json": (302, 404, 200, 200, 200, 404, 200, 403),
+    "/usage.csv": (302, 200, 200, 200, 200, 200, 200, 403),
+    "/sessions.parquet": (302, 200, 200, 200, 200, 200, 200, 403),
+    "/groups/lenses/usage.csv": (302, 403, 200, 200, 200, 403, 200, 403),
+    "/groups/lenses/sessions.parquet": (302, 403, 200, 200, 200, 403, 200, 403),
     "/groups/lenses/members": (302, 404, 200, 200, 200, 404, 200, 403),
     "/groups/lenses/sessions": (302, 404, 200, 200, 200, 404, 200, 403),
     "/groups/lenses/allocations": (302, 404, 200, 200, 200, 404, 200, 403),
@@ -26,7 +30,10 @@ PAGES = {
         302, 404, 404, 404, 404, 404, 404, 403,
     ),
     "/admin": (302, 403, 403, 403, 403, 403, 200, 403),
-    "/admin/plots/days.json": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/usage": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/usage.parquet": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/sessions.csv": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/plots/usage.json": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/people": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/people/meg": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/people/nobody": (302, 403, 403, 403, 403, 403, 404, 403),
@@ -66,7 +73,7 @@ async def test_every_page_is_for_those_who_may_see_it(portal: Portal, path: str)
         assert answer.status_code == expected, (name, answer.text)
         if expected == 302:
             assert answer.headers["location"].startswith("/services/dac/login?next=")
-        elif not path.endswith(".json") or expected != 200:
+        elif not path.endswith((".json", ".csv", ".parquet")) or expected != 200:
             assert answer.headers["content-type"] == "text/html; charset=utf-8", name
             assert "<h1>" in answer.text
 
@@ -106,8 +113,9 @@ def test_no_page_or_form_is_forgotten_here(portal: Portal) -> None:
 def _shape(path: str) -> tuple[str, ...]:
     """A path in which everything that varies is a star."""
     fixed = {
-        "", "groups", "plots", "days.json", "history", "members", "remove",
+        "", "groups", "plots", "days.json", "usage.json", "usage", "history", "members", "remove",
         "password", "sessions", "stop", "admin", "people", "servers", "audit", "allocations",
         "adjustments", "disable", "enable", "nothing-here",
     }  # fmt: skip
-    return tuple(part if part in fixed else "*" for part in path.strip("/").split("/"))
+    plain = path.replace(".{form}", "").removesuffix(".csv").removesuffix(".parquet")
+    return tuple(part if part in fixed else "*" for part in plain.strip("/").split("/"))

@@ -47,7 +47,9 @@ PAGES = {
     "stop-server": ("pia", "/sessions/{running}/stop"),
     "session": ("pia", "/sessions/{running}"),
     "password": ("meg", "/password"),
-    "admin-overview": ("admin", "/admin?period=this-quarter"),
+    "admin-overview": ("admin", "/admin"),
+    "admin-usage": ("admin", "/admin/usage?period=this-quarter"),
+    "admin-usage-by-person": ("admin", "/admin/usage?period=this-year&by=user&sort=name"),
     "admin-people": ("admin", "/admin/people"),
     "admin-person": ("admin", "/admin/people/ada"),
     "admin-person-disabled": ("admin", "/admin/people/dmitri"),
@@ -173,7 +175,7 @@ async def test_pages_are_sound(window: Window, name: str, width: int) -> None:
     await page.context.close()
 
 
-@pytest.mark.parametrize("name", ["my-usage", "group-of-a-pi", "admin-overview", "admin-people"])
+@pytest.mark.parametrize("name", ["my-usage", "group-of-a-pi", "admin-usage", "admin-people"])
 async def test_pages_are_sound_in_the_dark(window: Window, name: str) -> None:
     who, path = PAGES[name]
     page = await window.open(who, path, WIDE, color_scheme="dark")

@@ -11,6 +11,7 @@ from dachub.server.portal import (
     groups,
     members,
     people,
+    service,
     sessions,
     usage,
 )
@@ -29,7 +30,7 @@ async def without_slash() -> Response:
 
 
 parts = (
-    usage, account, groups, members, sessions, allocations, administration, people, assets,
+    usage, account, groups, members, sessions, allocations, administration, people, service, assets,
 )  # fmt: skip
 for part in parts:
     router.include_router(part.router)

@@ -9,14 +9,12 @@ from pydantic import Field
 
 from dachub.model.names import GroupSlug
 from dachub.model.problems import DachubError
+from dachub.model.requests import RequestState
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.choices import ChosenPeriod, ChosenTheme
 from dachub.server.portal.forms import Fields, Form, Submitted
-from dachub.server.portal.pages import BASE, Visit, Visitor
-from dachub.server.portal.periods import CHOICES
+from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.portal.sessions import open_sessions
-from dachub.server.portal.usage import day_plot, day_rows
 from dachub.server.status import status_of
 
 router = APIRouter(prefix="/admin", include_in_schema=False)
@@ -34,46 +32,15 @@ class GroupFields(Fields):
 
 
 @router.get("")
-async def overview(visit: Visitor, factory: Services, chosen: ChosenPeriod) -> Response:
-    """Show how the service is and what it was used for."""
+async def overview(visit: Visitor, factory: Services) -> Response:
+    """Show how the service is, and how the site's own awards stand."""
     visit.caller.require_administrator()
-    period = chosen.period
-    usage = factory.usage()
-    by_day = await usage.report(
-        visit.caller, since=period.since, until=period.until, dimensions=["day"]
-    )
-    by_group = await usage.report(
-        visit.caller, since=period.since, until=period.until, dimensions=["group"]
-    )
-    by_kind = await usage.report(
-        visit.caller, since=period.since, until=period.until, dimensions=["kind"]
-    )
     return visit.page(
         "overview.html",
-        chosen=chosen,
-        choices=CHOICES,
-        report=by_day,
-        rows=day_rows(by_day),
-        groups=[
-            (row.group, f"{BASE}groups/{row.group}", row)
-            for row in sorted(by_group.rows, key=lambda row: -row.milli_core_seconds)
-        ],
-        kinds=[(row.kind, "", row) for row in by_kind.rows],
         health=await status_of(visit.process),
-        status=422 if chosen.error else 200,
+        awards=await factory.awards().standing(visit.caller),
+        requests=await factory.requests().list(visit.caller, state=RequestState.OPEN),
     )
-
-
-@router.get("/plots/days.json")
-async def days(
-    visit: Visitor, factory: Services, chosen: ChosenPeriod, theme: ChosenTheme = "light"
-) -> Response:
-    """Plot of the whole service by day."""
-    visit.caller.require_administrator()
-    report = await factory.usage().report(
-        visit.caller, since=chosen.period.since, until=chosen.period.until, dimensions=["day"]
-    )
-    return day_plot(report, chosen.period, theme)
 
 
 async def _groups_page(visit: Visit, factory: Factory, form: Form) -> Response:

@@ -7,16 +7,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from dachub.model.people import Group, Role
-from dachub.model.usage import UsageReport, UsageRow
+from dachub.model.people import Group
+from dachub.model.usage import UsageDimension, UsageReport, UsageRow
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
+from dachub.server.portal.downloads import Format, download
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES
 from dachub.server.portal.plots import hours_stacked, layer_colours
-from dachub.server.portal.stacks import SHARE_COLUMNS, shares, stack
+from dachub.server.portal.records import usage_batches, usage_columns
+from dachub.server.portal.stacks import SHARE_COLUMNS, column_of, shares, stack
 from dachub.server.portal.tables import AskedSort, sorted_rows
 
 router = APIRouter(prefix="/groups", include_in_schema=False)
@@ -32,14 +34,13 @@ async def my_groups(visit: Visitor, factory: Services) -> Response:
 
 
 async def _report(visit: Visit, factory: Factory, slug: str, chosen: Chosen) -> UsageReport:
-    """By day and member for those who manage the group, the caller's own for others."""
+    """By day (or month) and member for managers of the group, the caller's own for others."""
     return await factory.usage().report(
         visit.caller,
         since=chosen.period.since,
         until=chosen.period.until,
-        dimensions=["day", "user"],
+        dimensions=[column_of(chosen.period, visit.now), "user"],
         group=slug,
-        username=None if visit.caller.has(slug, Role.MANAGER) else visit.caller.name,
     )
 
 
@@ -89,6 +90,21 @@ async def days(
     report = await _report(visit, factory, slug, chosen)
     stacked = stack(report, chosen.period, _caller_of(group))
     return json_response(hours_stacked(stacked, theme))
+
+
+@router.get("/{slug}/usage.{form}")
+async def download_usage(
+    slug: Slug, form: Format, visit: Visitor, chosen: ChosenPeriod
+) -> Response:
+    """Usage by day and member: of the group for its managers, of the caller's part for members."""
+    dimensions: list[UsageDimension] = ["day", "user"]
+    return await download(
+        visit,
+        f"{slug}-usage-{chosen.period.name}",
+        form,
+        usage_columns(dimensions),
+        usage_batches(visit, chosen.period, dimensions, group=slug),
+    )
 
 
 @router.get("/{slug}/history")

@@ -96,11 +96,9 @@ class Visit:
         Raises
         ------
         Forged
-            If a script asks for it. People's servers share our host name: what runs on a page of
-            theirs could read the page, and send its form in the name of whoever looks at it.
+            See :meth:`require_navigation`.
         """
-        if self.request.headers.get("sec-fetch-mode", "navigate") != "navigate":
-            raise Forged("Pages are for people: open it in a tab of its own.")
+        self.require_navigation()
         flash = self._flash()
         response = render_page(
             template,
@@ -117,6 +115,19 @@ class Visit:
         if flash:
             response.delete_cookie(FLASH_COOKIE, path=BASE)
         return response
+
+    def require_navigation(self) -> None:
+        """Refuse scripts.
+
+        People's servers share our host name: what runs on a page of theirs could read ours, and
+        send its form in the name of whoever looks at it.
+
+        Raises
+        ------
+        Forged
+        """
+        if self.request.headers.get("sec-fetch-mode", "navigate") != "navigate":
+            raise Forged("Pages are for people: open it in a tab of its own.")
 
     def redirect(self, path: str, message: str) -> Response:
         """Go to a page of the portal after a change, and say there what was done."""

@@ -56,6 +56,11 @@ class Period:
         return f"{self.first.isoformat()} to {self.last.isoformat()}"
 
     @property
+    def name(self) -> str:
+        """Its days as part of a file's name."""
+        return f"{self.first.isoformat()}-{self.last.isoformat()}"
+
+    @property
     def query_parts(self) -> dict[str, str]:
         """Parameters of an address that choose it again."""
         if self.choice != "custom":

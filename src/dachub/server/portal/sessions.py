@@ -12,10 +12,12 @@ from dachub.model.sessions import SessionRecord
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod
+from dachub.server.portal.downloads import Format, download
 from dachub.server.portal.forms import Submitted
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor
 from dachub.server.portal.periods import CHOICES
+from dachub.server.portal.records import SESSION_COLUMNS, session_batches
 from dachub.server.stopping import request_stop
 
 router = APIRouter(include_in_schema=False)
@@ -72,6 +74,21 @@ async def of_group(
         older=found[SESSIONS_PER_PAGE - 1].session_id if more and not largest_first else None,
         paged=before is not None and not largest_first,
         status=422 if chosen.error else 200,
+    )
+
+
+@router.get("/groups/{slug}/sessions.{form}")
+async def download_of_group(
+    slug: Slug, form: Format, visit: Visitor, chosen: ChosenPeriod,
+    member: Annotated[str, Query(max_length=32)] = "",
+) -> Response:  # fmt: skip
+    """Sessions of a group for its managers, the caller's own for members."""
+    return await download(
+        visit,
+        f"{slug}-sessions-{chosen.period.name}",
+        form,
+        SESSION_COLUMNS,
+        session_batches(visit, chosen.period, group=slug, username=member.strip() or None),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 from dachub.model.usage import Usage, UsageReport, UsageRow
 from dachub.server.portal.periods import Period
@@ -61,6 +61,11 @@ class Stack:
         ]
 
 
+def column_of(period: Period, now: datetime, most_days: int = MOST_DAYS) -> Literal["day", "month"]:
+    """What a column of a stack over ``period`` shall be, and so the report's first dimension."""
+    return "month" if len(period.days(now)) > most_days else "day"
+
+
 def stack(
     report: UsageReport,
     period: Period,
@@ -68,7 +73,7 @@ def stack(
     *,
     most: int = MOST_LAYERS,
 ) -> Stack:
-    """Stack a report by day and something else.
+    """Stack a report by day or month, and something else.
 
     Parameters
     ----------
@@ -78,14 +83,14 @@ def stack(
         How many layers at most; those with the least use share the last.
     """
     days = period.days(report.counted_to) or [period.first]
-    monthly = len(days) > MOST_DAYS
+    monthly = "month" in report.by
     columns = sorted({day.replace(day=1) for day in days}) if monthly else days
     place = {day: i for i, day in enumerate(columns)}
     amounts: dict[str, list[int]] = defaultdict(lambda: [0] * len(columns))
     for row in report.rows:
-        if row.day is not None:
-            day = row.day.replace(day=1) if monthly else row.day
-            amounts[name(row)][place[day]] += row.milli_core_seconds
+        column = row.month if monthly else row.day
+        if column is not None:
+            amounts[name(row)][place[column]] += row.milli_core_seconds
     layers = [Layer(label, tuple(values)) for label, values in amounts.items()]
     layers.sort(key=lambda layer: (-layer.total, layer.label))
     return Stack(tuple(columns), monthly, tuple(_gathered(layers, most)))

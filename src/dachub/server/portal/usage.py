@@ -6,30 +6,26 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from dachub.model.usage import Usage, UsageReport
+from dachub.model.usage import UsageDimension, UsageReport
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod, ChosenTheme
+from dachub.server.portal.downloads import Format, download
 from dachub.server.portal.pages import Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES, Period
-from dachub.server.portal.plots import Theme, hours_stacked
+from dachub.server.portal.plots import hours_stacked, layer_colours
+from dachub.server.portal.records import (
+    SESSION_COLUMNS,
+    session_batches,
+    usage_batches,
+    usage_columns,
+)
 from dachub.server.portal.sessions import open_sessions
-from dachub.server.portal.stacks import stack
+from dachub.server.portal.stacks import Stack, column_of, stack
 
 router = APIRouter(include_in_schema=False)
 
 SESSIONS_PER_PAGE = 25
-
-
-def day_rows(report: UsageReport) -> list[tuple[str, str, Usage]]:
-    """Rows of a table by day, newest first."""
-    rows = [(row.day.isoformat(), "", row) for row in report.rows if row.day is not None]
-    return sorted(rows, key=lambda row: row[0], reverse=True)
-
-
-def day_plot(report: UsageReport, period: Period, theme: Theme) -> Response:
-    """Plot by day, of everything together."""
-    return json_response(hours_stacked(stack(report, period, lambda _: "everything"), theme))
 
 
 @router.get("/")
@@ -40,6 +36,7 @@ async def my_usage(
     me = visit.caller.name
     period = chosen.period
     report = await _my_report(visit, factory, period)
+    stacked = _stack(report, period)
     ended = await factory.sessions().list(
         visit.caller,
         username=me,
@@ -55,7 +52,8 @@ async def my_usage(
         chosen=chosen,
         choices=CHOICES,
         report=report,
-        rows=day_rows(report),
+        stack=stacked,
+        colours=layer_colours(len(stacked.layers)),
         running=await open_sessions(factory, visit.caller, username=me),
         sessions=ended[:SESSIONS_PER_PAGE],
         older=ended[SESSIONS_PER_PAGE - 1].session_id if len(ended) > SESSIONS_PER_PAGE else None,
@@ -73,15 +71,44 @@ async def _my_report(visit: Visit, factory: Factory, period: Period) -> UsageRep
         visit.caller,
         since=period.since,
         until=period.until,
-        dimensions=["day"],
+        dimensions=[column_of(period, visit.now), "group"],
         username=visit.caller.name,
     )
+
+
+def _stack(report: UsageReport, period: Period) -> Stack:
+    return stack(report, period, lambda row: row.group or "")
 
 
 @router.get("/plots/days.json")
 async def my_days(
     visit: Visitor, factory: Services, chosen: ChosenPeriod, theme: ChosenTheme = "light"
 ) -> Response:
-    """Plot of the caller's core-hours by day."""
+    """Plot of the caller's core-hours by day and group."""
     report = await _my_report(visit, factory, chosen.period)
-    return day_plot(report, chosen.period, theme)
+    return json_response(hours_stacked(_stack(report, chosen.period), theme))
+
+
+@router.get("/usage.{form}")
+async def download_usage(form: Format, visit: Visitor, chosen: ChosenPeriod) -> Response:
+    """The caller's own usage by day and group."""
+    dimensions: list[UsageDimension] = ["day", "group"]
+    return await download(
+        visit,
+        f"my-usage-{chosen.period.name}",
+        form,
+        usage_columns(dimensions),
+        usage_batches(visit, chosen.period, dimensions, username=visit.caller.name),
+    )
+
+
+@router.get("/sessions.{form}")
+async def download_sessions(form: Format, visit: Visitor, chosen: ChosenPeriod) -> Response:
+    """The caller's own sessions."""
+    return await download(
+        visit,
+        f"my-sessions-{chosen.period.name}",
+        form,
+        SESSION_COLUMNS,
+        session_batches(visit, chosen.period, username=visit.caller.name),
+    )
