@@ -104,43 +104,26 @@ def test_a_full_home_gets_a_rescue_session_and_a_normal_one_once_there_is_room(
     assert "DACHUB_RESCUE" not in hub.server_environ(pid)
 
 
-def test_the_service_can_ask_for_a_rescue_session(
-    start_hub: Callable[..., RunningHub], service: FakeService
+def test_the_service_can_ask_for_a_rescue_session_and_nobody_else(
+    hub: RunningHub, service: FakeService
 ) -> None:
-    service.rescue["ada"] = "You use 120 of 100 GiB."
-    hub = start_hub()
-    ada = hub.browser()
-    ada.sign_in("ada")
-    assert ada.spawn(group="virgo", size="small").status_code == 200
-    assert started(service, 1).session.size == "rescue"
-    (pid,) = hub.server_pids()
-    assert hub.server_environ(pid)["DACHUB_RESCUE"] == "You use 120 of 100 GiB."
-    stop(ada, "ada")
-    del service.rescue["ada"]
-    assert ada.spawn(group="virgo", size="small").status_code == 200
-    assert started(service, 2).session.size == "small"
-
-
-def test_nobody_chooses_the_rescue_size(hub: RunningHub, service: FakeService) -> None:
     ada = hub.browser()
     ada.sign_in("ada")
     for service.down in (False, True):
         answer = ada.api("POST", "/users/ada/server", {"group": "virgo", "size": "rescue"})
         assert answer.status_code == 403
         assert "The size 'rescue' is not available" in answer.text
-
-
-def test_a_rescue_session_ends_in_time_though_the_hub_was_killed(
-    start_hub: Callable[..., RunningHub], service: FakeService
-) -> None:
+    service.down = False
     service.rescue["ada"] = "You use 120 of 100 GiB."
-    hub = start_hub()
-    ada = hub.browser()
-    ada.sign_in("ada")
-    ada.spawn(group="virgo", size="small")
+    assert ada.spawn(group="virgo", size="small").status_code == 200
+    assert started(service, 1).session.size == "rescue"
     (pid,) = hub.server_pids()
-    place = Path(hub.server_environ(pid)["TMPDIR"]).parent.parent
+    env = hub.server_environ(pid)
+    assert env["DACHUB_RESCUE"] == "You use 120 of 100 GiB."
+    place = Path(env["TMPDIR"]).parent.parent
     assert place.exists()
+
+    # It has its time, whichever hub is there to end it.
     hub.kill()
     rescue = hub.settings.servers.rescue.model_copy(update={"limit_seconds": 10})
     servers = hub.settings.servers.model_copy(update={"rescue": rescue})
@@ -155,6 +138,10 @@ def test_a_rescue_session_ends_in_time_though_the_hub_was_killed(
     ada = hub.browser()
     ada.sign_in("ada")
     assert "Your rescue session has had its time" in ada.client.get("/hub/spawn").text
+
+    del service.rescue["ada"]
+    assert ada.spawn(group="virgo", size="small").status_code == 200
+    assert started(service, 2).session.size == "small"
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 const { here, xsrf, hubHome } = document.body.dataset;
 const LOOK_AGAIN_MS = 1000;
 const TIME_MS = 15000;
+const END_MS = 500;
 const SOON_SECONDS = 300;
 const by = (id) => document.getElementById(id);
 
@@ -24,6 +25,10 @@ function element(name, text = "", attributes = {}) {
   return made;
 }
 
+function files(count) {
+  return count === 1 ? "1 file" : `${count.toLocaleString("en")} files`;
+}
+
 function say(text, kind) {
   by("message").textContent = text;
   by("message").className = `box ${kind}`;
@@ -33,13 +38,13 @@ function say(text, kind) {
 function row(area, found, what) {
   const line = element("tr");
   line.append(element("td", found.path, { class: "path" }), element("td", found.size, { class: "number" }));
-  if (what === "folder") line.append(element("td", `${found.files.toLocaleString("en")} files`, { class: "number" }));
+  if (what === "folder") line.append(element("td", files(found.files), { class: "number" }));
   const does = element("td", "", { class: "does" });
   does.append(
     element("button", "Copy command", { class: "copy", "data-command": found.command, "aria-label": `Copy the command that deletes ${found.path}` }),
     " ",
     element("button", "Delete", { class: "delete", "data-area": area, "data-path": found.path, "aria-label": `Delete ${found.path}`,
-      "data-what": what === "folder" ? `The folder ${found.path} with ${found.files.toLocaleString("en")} files (${found.size})` : `The file ${found.path} (${found.size})` }),
+      "data-what": what === "folder" ? `The folder ${found.path} with ${files(found.files)} (${found.size})` : `The file ${found.path} (${found.size})` }),
   );
   line.append(does);
   return line;
@@ -137,9 +142,15 @@ async function end() {
   by("end").textContent = "Ending…";
   try {
     await ask("end", "POST");
-  } finally {
-    setTimeout(() => location.assign(hubHome), 1500); // the hub notices at once
+  } catch {
+    // It had ended already.
   }
+  // 503 says the proxy while the hub has not noticed yet.
+  for (let tries = 0; tries < 40; tries++) {
+    await new Promise((done) => setTimeout(done, END_MS));
+    if (![200, 503].includes((await fetch(`${here}/report`)).status)) break;
+  }
+  location.assign(hubHome);
 }
 
 document.addEventListener("click", (event) => {
