@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar, Protocol
@@ -315,6 +315,47 @@ class Standing:
     period: datetime | None = None
     told_percent: int = 0
     spent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a run of the enforcement saw of clocks and reconciliations.
+
+    Attributes
+    ----------
+    doubt
+        Why nothing is enforced for the time being; empty where all can be trusted.
+    needs_a_person
+        Whether the doubt passes only when an administrator says so.
+    reconciliations
+        Clean ones since the doubt arose.
+    reconciled_at
+        When the last of them was.
+    """
+
+    run_at: datetime
+    doubt: str = ""
+    doubt_since: datetime | None = None
+    needs_a_person: bool = False
+    reconciliations: int = 0
+    reconciled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vigil:
+    """What a process remembers from one run of the enforcement to the next.
+
+    Attributes
+    ----------
+    run_at, passed_seconds
+        What wall clock and monotonic clock said at the last run.
+    noticed
+        Session -> what the monotonic clock said when its notice began to count.
+    """
+
+    run_at: datetime | None = None
+    passed_seconds: float = 0
+    noticed: Mapping[UUID, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

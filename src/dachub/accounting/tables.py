@@ -298,6 +298,7 @@ class EnforcementRow(Base):
     run_at: Mapped[datetime]
     doubt: Mapped[str]
     doubt_since: Mapped[datetime | None]
+    needs_a_person: Mapped[bool]
     reconciliations: Mapped[int]
     """Clean ones since the doubt arose."""
     reconciled_at: Mapped[datetime | None]

@@ -115,6 +115,14 @@ class WrongPassword(DachubError):
 
 
 @dataclass(frozen=True, slots=True)
+class Contacts:
+    """A group's title and the names of its PIs."""
+
+    title: str = ""
+    pis: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LeftBehind:
     """A disabled person whose servers and tokens the hub has not yet ended."""
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from dachub.model.usage import QuotaPolicy, Resource
+from dachub.model.usage import QuotaPolicy, QuotaState, Resource
 
 
 class Recurrence(StrEnum):
@@ -55,3 +55,15 @@ class MemberLimit(BaseModel):
     reason: str
     author: str
     at: datetime
+
+
+class MemberBalance(BaseModel):
+    """What a member used of their own limit, from ``since`` on, in base units."""
+
+    group: str
+    username: str
+    resource: Resource
+    limit: int
+    used: int
+    since: datetime
+    state: QuotaState

@@ -5,16 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
 from dachub.model.names import Username
 from dachub.model.settings import Section
-from dachub.model.site import ServerChoice, Size
+from dachub.model.site import ServerChoice
 from dachub.model.units import core_hours
 
 Percent = Annotated[int, Field(ge=1, le=100)]
+
+
+class Consumer(Protocol):
+    """What consumes resources while it runs: a size, a session, many of them together."""
+
+    @property
+    def milli_cores(self) -> int:
+        """Thousandths of cores."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs."""
 
 
 class Resource(StrEnum):
@@ -46,15 +62,15 @@ class Resource(StrEnum):
         measure = _MEASURES.get(self)
         return 0 if measure is None else int(getattr(usage, measure.used))
 
-    def rate(self, size: Size) -> int:
-        """Base units that a server of ``size`` consumes in a second."""
+    def rate(self, server: Consumer) -> int:
+        """Base units that a server consumes in a second."""
         measure = _MEASURES.get(self)
-        return 0 if measure is None else int(getattr(size, measure.rate))
+        return 0 if measure is None else int(getattr(server, measure.rate))
 
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """Where a resource that running servers consume is read: attributes of Usage and of Size."""
+    """Where a resource that running servers consume is read: attributes of Usage and Consumer."""
 
     base_units: int
     used: str

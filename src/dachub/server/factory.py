@@ -13,7 +13,7 @@ from typing import Self
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from dachub.accounting.models import Offer, RescueReason
+from dachub.accounting.models import Offer, RescueReason, Vigil
 from dachub.accounting.services import Accounting
 from dachub.config import Settings
 from dachub.directory.services import Directory
@@ -73,6 +73,7 @@ class Factory:
         self.requests = accounting.requests
         self.series = accounting.series
         self.limits = accounting.limits
+        self.enforcement = accounting.enforcement
         self.reconciler = accounting.reconciler
         self.workers = accounting.workers
         storage = Storage(
@@ -181,6 +182,7 @@ class Process:
         self.metrics_token = metrics_token
         self.postman = postman
         self.workers: Mapping[str, Worker] = {}
+        self.vigil = Vigil()
 
     @classmethod
     def connect(cls, settings: Settings, database_url: str, *, hub: HubAPI | None = None) -> Self:

@@ -1,4 +1,4 @@
-"""When running servers must end: asked for, left group, disabled person."""
+"""When running servers must end: asked for, left group, disabled person, quota spent."""
 
 from __future__ import annotations
 
@@ -42,9 +42,16 @@ async def request_stop(services: Factory, by: Principal, session_id: UUID) -> bo
 async def stop_due(process: Process) -> str:
     """Stop what is due, through the hub; what does not stop now is due again at the next run."""
     async with process.factory() as services:
-        due = await services.sessions().due_for_stop(process.clock.now())
+        due = list(await services.sessions().due_for_stop(process.clock.now()))
+    said = ""
+    quota = [session for session in due if session.stop_due_reason == EndReason.QUOTA]
+    if quota:
+        async with process.factory() as services:
+            vigil, confirmed, said = await services.enforcement().confirmed(process.vigil, quota)
+        process.vigil = vigil
+        due = [session for session in due if session not in quota or session in confirmed]
     if not due:
-        return "nothing due"
+        return f"nothing due; {said}" if said else "nothing due"
     # The server of that name may be a newer session by now: only the one that is due is stopped.
     active = {server.session_id: server for server in await process.hub.active_servers()}
     stopped = 0
@@ -52,7 +59,7 @@ async def stop_due(process: Process) -> str:
         if session.session_id in active:
             await process.hub.stop_server(session.username, session.server_name)
             stopped += 1
-    return f"{len(due)} due, {stopped} told to stop"
+    return f"{len(due)} due, {stopped} told to stop" + (f"; {said}" if said else "")
 
 
 async def notice_leavers(process: Process) -> str:

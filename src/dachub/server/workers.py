@@ -70,6 +70,20 @@ async def send_mails(process: Process) -> str:
     return await process.postman.deliver(mails)
 
 
+async def keep_series(process: Process) -> str:
+    """Make what recurring allocations lack, and carry over what was not spent."""
+    async with process.factory() as services:
+        return await services.series().materialise()
+
+
+async def enforce(process: Process) -> str:
+    """Hold what groups use against their allocations."""
+    async with process.factory() as services:
+        vigil, outcome = await services.enforcement().run(process.vigil)
+    process.vigil = vigil  # only now: the transaction stands
+    return outcome
+
+
 def _until_midnight(process: Process) -> float:
     now = process.clock.now()
     midnight = day_start(now) + timedelta(days=1, seconds=1)
@@ -86,6 +100,8 @@ class Workers:
             Worker("reconcile", every, reconcile),
             Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
             Worker("check-days", CHECK_EVERY_SECONDS, check_days),
+            Worker("series", COUNT_EVERY_SECONDS, keep_series, _until_midnight),
+            Worker("enforce", process.settings.quota.enforce_seconds, enforce),
             Worker("stops", STOPS_EVERY_SECONDS, stop_due),
             Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
             Worker("mails", MAILS_EVERY_SECONDS, send_mails),

@@ -3,6 +3,7 @@
 from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.corrections import CorrectionService
+from dachub.accounting.services.enforcement import EnforcementService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.limits import LimitService
 from dachub.accounting.services.quota import QuotaService
@@ -18,6 +19,7 @@ __all__ = [
     "AllocationService",
     "AwardService",
     "CorrectionService",
+    "EnforcementService",
     "Ledger",
     "LimitService",
     "QuotaService",

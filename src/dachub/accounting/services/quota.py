@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
 
-from dachub.accounting.models import Grant, Offer, RescueReason, StartCheck
-from dachub.accounting.services.balance import Pool, pool, stretches
-from dachub.accounting.settings import QuotaSettings
-from dachub.accounting.store.allocations import AllocationStore
+from dachub.accounting.models import Offer, RescueReason, StartCheck
+from dachub.accounting.services import wording
+from dachub.accounting.services.forecast import exhausted_at, forecast
+from dachub.accounting.services.positions import Position, PositionReader, advanced
 from dachub.accounting.store.sessions import SessionStore
-from dachub.accounting.store.usage import UsageStore
-from dachub.directory.models import Principal, PrincipalKind
+from dachub.directory.models import Contacts, Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
+from dachub.model.allocations import MemberBalance
 from dachub.model.people import Role
 from dachub.model.problems import DachubError, NotFound
 from dachub.model.site import (
     ChoiceRefused,
     ResolvedChoice,
     ServerChoice,
+    Size,
     resolve_choice,
 )
-from dachub.model.units import core_hours
 from dachub.model.usage import (
     AuthorizeRequest,
     Decision,
     GroupBalance,
-    Policy,
+    QuotaState,
     Resource,
     StartOptions,
 )
@@ -35,77 +34,82 @@ from dachub.notices.services import NoticeService
 
 ALLOCATION_SPENT = "allocation-spent"
 NO_ALLOCATION = "no-allocation"
+MEMBER_LIMIT_SPENT = "member-limit-spent"
+FORECAST_TOLD_SECONDS = 24 * 3600
+"""What lasts longer is not worth a word at the start."""
+ALL = None
+NOBODY = ""
 
 
 class QuotaService:
-    """Decides by membership, the site's offer and the group's remaining time."""
+    """Decides by membership, the site's offer and what is left."""
 
     def __init__(
         self,
-        allocations: AllocationStore,
-        usage: UsageStore,
+        positions: PositionReader,
         sessions: SessionStore,
         people: PeopleService,
         groups: GroupService,
         audit: AuditService,
         notices: NoticeService,
         clock: Clock,
-        settings: QuotaSettings,
         offer: Offer,
         start_checks: Sequence[StartCheck] = (),
     ) -> None:
-        self._allocations = allocations
-        self._usage = usage
+        self._positions = positions
         self._sessions = sessions
         self._people = people
         self._groups = groups
         self._audit = audit
         self._notices = notices
         self._clock = clock
-        self._settings = settings
         self._offer = offer
         self._start_checks = start_checks
 
     async def balance(self, group: str) -> GroupBalance:
-        """What a group used and has left now; asks nobody's rights.
+        """What a group used and has left of its core-hours now; asks nobody's rights.
 
         Allocations that overlap are taken together (:mod:`dachub.accounting.services.balance`); of
         their policies the strictest holds. Without one in force ``used`` counts from the beginning
         of the calendar year.
         """
-        now = self._clock.now()
-        grants = (await self._allocations.grants([group])).get((group, Resource.CORE_HOURS), [])
-        used = [
-            (since, (await self._usage.total(group, since, until, now)).milli_core_seconds)
-            for since, until in stretches(grants, now)
+        return (await self.balances(group))[0]
+
+    async def balances(self, group: str) -> Sequence[GroupBalance]:
+        """The same for core-hours, and then for whatever else the group is allocated."""
+        return (await self._balances([group], NOBODY))[group]
+
+    async def members(self, by: Principal, group: str) -> Sequence[MemberBalance]:
+        """What members used of their own limits: all for managers, for members their own.
+
+        Raises
+        ------
+        PermissionDenied
+            If ``by`` does not belong to the group.
+        """
+        by.require(group, Role.MEMBER)
+        whose = ALL if by.has(group, Role.MANAGER) else by.name
+        return [
+            MemberBalance(
+                group=group,
+                username=member.username,
+                resource=position.resource,
+                limit=member.limit,
+                used=member.measured.used,
+                since=position.since,
+                state=member.standing.state,
+            )
+            for position in await self._read([group], whose)
+            for member in position.members.values()
         ]
-        in_force = pool(grants, used, now)
-        try:
-            title = await self._groups.title(group)
-        except NotFound:  # charged, but unknown to the directory
-            title = ""
-        contacts = await self._contacts(group)
-        if in_force is None:
-            return await self._without_allocation(group, title, contacts, now)
-        balance = GroupBalance(
-            group=group,
-            title=title,
-            since=in_force.since,
-            used=in_force.allocated - in_force.left,
-            allocated=in_force.allocated,
-            left=in_force.left,
-            resets_at=in_force.next_at,
-            policy=_strictest(in_force.grants),
-            contacts=contacts,
-        )
-        return balance.model_copy(update={"message": self._message(balance, in_force)})
 
     async def start_options(self, username: str) -> StartOptions:
         """What the start page offers: groups with what is left, the last choice, notices."""
         groups = [membership.group for membership in await self._groups.memberships_of(username)]
         notices = [
             f"Your server '{session.server_name or 'default'}' will be stopped at "
-            f"{_spoken(session.stop_due_at)}: {session.stop_due_reason or 'by the administrators'}."
+            f"{wording.day_and_time(session.stop_due_at)}: "
+            f"{session.stop_due_reason or 'by the administrators'}."
             for session in await self._sessions.records(
                 now=self._clock.now(), username=username, state="running"
             )
@@ -113,8 +117,10 @@ class QuotaService:
         ]
         pressing = await self._notices.pressing(username)
         notices += [f"{notice.title}. {notice.text}" for notice in pressing]
+        balances = await self._balances(groups, username)
         return StartOptions(
-            groups=[await self.balance(group) for group in groups],
+            groups=[balances[group][0] for group in groups],
+            resources=[balance for group in groups for balance in balances[group][1:]],
             last_choice=await self._last_choice(username, groups),
             notices=notices,
         )
@@ -122,7 +128,8 @@ class QuotaService:
     async def authorize(self, request: AuthorizeRequest) -> Decision:
         """Whether a person may start a server; refusals are audited.
 
-        The answer never raises for what the person did: it says why not, and whom to ask.
+        Every resource that the size consumes must be open to the group and to the person. The
+        answer never raises for what the person did: it says why not, and whom to ask.
         """
         try:
             person = await self._people.principal(request.username)
@@ -140,21 +147,40 @@ class QuotaService:
         rescue = await self._rescue(request.username, choice.group)
         if rescue is not None:
             choice = choice.model_copy(update={"size": self._offer.rescue})
-        balance = await self.balance(choice.group)
-        spent = balance.left is not None and balance.left <= 0
-        if balance.policy in (Policy.DENY, Policy.STOP) and (spent or balance.allocated is None):
-            code = ALLOCATION_SPENT if spent else NO_ALLOCATION
-            return await self._refuse(request, code, balance.message, choice, balance)
+        positions = await self._read([choice.group], request.username)
+        contacts = (await self._groups.contacts([choice.group])).get(choice.group, Contacts())
+        asked = [position for position in positions if position.resource.rate(choice.size)]
+        balance = self._balance(positions, contacts, request.username, [choice.size])
+        for position in asked:
+            if (code := _closed(position, request.username)) is not None:
+                said = self._message(position, contacts, request.username)
+                return await self._refuse(request, code, said, choice, balance)
         return Decision(
             allowed=True,
             code=rescue.code if rescue else "ok",
             rescue=rescue.message if rescue else None,
-            message=balance.message,
+            message=self._advice(asked, balance, contacts, request.username),
             group=choice.group,
             size=choice.size.name,
             environment=choice.environment.name,
             balance=balance,
         )
+
+    def _advice(
+        self,
+        asked: Sequence[Position],
+        balance: GroupBalance,
+        contacts: Contacts,
+        username: str,
+    ) -> str:
+        """What somebody whose server starts should know."""
+        said = [self._message(position, contacts, username) for position in asked]
+        said += [
+            f"For a server of this size ({one.size}) what is left is {one.text}."
+            for one in balance.forecasts
+            if one.lasts_seconds is not None and one.lasts_seconds < FORECAST_TOLD_SECONDS
+        ]
+        return " ".join(sentence for sentence in said if sentence)
 
     async def _rescue(self, username: str, group: str) -> RescueReason | None:
         """The first reason that a check finds."""
@@ -190,74 +216,72 @@ class QuotaService:
             balance=balance,
         )
 
-    async def _without_allocation(
-        self, group: str, title: str, contacts: list[str], now: datetime
+    async def _read(self, groups: Sequence[str], username: str | None) -> list[Position]:
+        """Positions of groups with the standings of this moment, which nobody may have kept yet."""
+        now = self._clock.now()
+        found = await self._positions.read(groups, now, username=username)
+        return [advanced(position, now) for position in found.values()]
+
+    async def _balances(
+        self, groups: Sequence[str], username: str
+    ) -> Mapping[str, Sequence[GroupBalance]]:
+        """Of each group the core-hours first."""
+        positions = await self._read(groups, username)
+        contacts = await self._groups.contacts(groups)
+        found: dict[str, list[GroupBalance]] = {}
+        for position in positions:
+            group = position.group
+            of_group = [other for other in positions if other.group == group]
+            core_hours = position.resource is Resource.CORE_HOURS
+            balance = self._balance(
+                of_group if core_hours else [position],
+                contacts.get(group, Contacts()),
+                username,
+                [size for size in self._offer.sizes if size.groups is None or group in size.groups]
+                if core_hours
+                else (),
+            )
+            found.setdefault(group, []).append(balance)
+        return found
+
+    def _balance(
+        self,
+        positions: Sequence[Position],
+        contacts: Contacts,
+        username: str,
+        sizes: Sequence[Size],
     ) -> GroupBalance:
-        since = now.replace(month=1, day=1, hour=0, minute=0, second=0)
-        until = max(now, since + timedelta(seconds=1))
-        used = await self._usage.total(group, since, until, now)
-        policy = self._settings.without_allocation
-        message = ""
-        if policy is not Policy.ALLOW:
-            consequence = (
-                "so nothing can be started on it"
-                if policy is Policy.DENY
-                else "so what it uses is covered by none"
-            )
-            message = (
-                f"The group '{group}' has no allocation of core-hours at present, {consequence}. "
-                f"Ask {self._whom(contacts)}."
-            )
+        """The balance of the first of ``positions``; what sizes may do depends on all of them."""
+        position, now = positions[0], self._clock.now()
+        pool, member = position.pool, position.members.get(username)
         return GroupBalance(
-            group=group,
-            title=title,
-            since=since,
-            used=used.milli_core_seconds,
-            policy=policy,
-            contacts=contacts,
-            message=message,
+            group=position.group,
+            title=contacts.title,
+            resource=position.resource,
+            since=position.since,
+            used=position.measured.used,
+            allocated=None if pool is None else pool.allocated,
+            left=None if pool is None else pool.left,
+            resets_at=None if pool is None else pool.next_at,
+            policy=position.policy.when_spent,
+            state=position.standing.state,
+            running_milli_cores=position.milli_cores,
+            projected_exhaustion_at=exhausted_at(position, now),
+            member_limit=None if member is None else member.limit,
+            member_used=None if member is None else member.measured.used,
+            member_state=QuotaState.OK if member is None else member.standing.state,
+            contacts=list(contacts.pis),
+            message=self._message(position, contacts, username),
+            forecasts=[forecast(size, positions, username, now) for size in sizes],
         )
 
-    def _message(self, balance: GroupBalance, in_force: Pool) -> str:
-        """For the person; empty while all is well, or where the policy is to let be."""
-        left = in_force.left
-        allocated = core_hours(in_force.allocated)
-        used = f"{core_hours(balance.used):,.1f} of its {allocated:,.1f} core-hours"
-        if in_force.next_is_planned:
-            then = f"Its next allocation begins on {_spoken(in_force.next_at)}."
-        else:
-            then = (
-                f"Its allocation ends on {_spoken(in_force.next_at)}, and no other is planned yet."
-            )
-        whom = f"For more, ask {self._whom(balance.contacts)}."
-        if balance.policy is Policy.ALLOW:
-            return ""
-        if left <= 0:
-            consequence = (
-                "nothing is left, so no new server can be started on it"
-                if balance.policy is Policy.DENY
-                else "nothing is left; servers still start, but the group is overdrawn"
-            )
-            return f"The group '{balance.group}' has used {used}: {consequence}. {then} {whom}"
-        if balance.used * 100 >= in_force.allocated * min(self._settings.policy.warn_at_percent):
-            return (
-                f"The group '{balance.group}' has used {used}: {core_hours(left):,.1f} are left. "
-                f"{then} {whom}"
-            )
-        return ""
-
-    async def _contacts(self, group: str) -> list[str]:
-        names = {
-            member.username: member.full_name or member.username
-            for member in await self._groups.members(group)
-            if member.role is Role.PI
-        }
-        return [names[username] for username in sorted(names)]
-
-    def _whom(self, contacts: list[str]) -> str:
-        if contacts:
-            return f"{' or '.join(contacts)} (PI)"
-        return self._offer.contact
+    def _message(self, position: Position, contacts: Contacts, username: str) -> str:
+        """What is to be said of a resource: of the person's own limit, and of the group's."""
+        ask = wording.whom(contacts.pis, self._offer.contact)
+        said = [wording.group_message(position, ask)]
+        if (member := position.members.get(username)) is not None:
+            said.insert(0, wording.member_message(position, member, ask))
+        return " ".join(sentence for sentence in said if sentence)
 
     async def _last_choice(self, username: str, groups: list[str]) -> ServerChoice:
         """The last choice as far as it is still open to the person."""
@@ -275,14 +299,11 @@ class QuotaService:
         return chosen
 
 
-def _strictest(grants: tuple[Grant, ...]) -> Policy:
-    order = list(Policy)
-    return max((grant.policy.when_spent for grant in grants), key=order.index)
-
-
-def _spoken(moment: datetime | None) -> str:
-    if moment is None:
-        return "an unknown time"
-    if (moment.hour, moment.minute, moment.second) == (0, 0, 0):
-        return f"{moment:%-d %B %Y}"
-    return f"{moment:%-d %B %Y, %H:%M} UTC"
+def _closed(position: Position, username: str) -> str | None:
+    """Why nothing may start with this resource; ``None`` where it may."""
+    if not position.standing.state.may_start:
+        return NO_ALLOCATION if position.pool is None else ALLOCATION_SPENT
+    member = position.members.get(username)
+    if member is not None and not member.standing.state.may_start:
+        return MEMBER_LIMIT_SPENT
+    return None

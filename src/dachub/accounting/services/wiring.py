@@ -10,8 +10,10 @@ from dachub.accounting.models import Offer, StartCheck
 from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.corrections import CorrectionService
+from dachub.accounting.services.enforcement import EnforcementService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.limits import LimitService
+from dachub.accounting.services.positions import PositionReader
 from dachub.accounting.services.quota import QuotaService
 from dachub.accounting.services.reconcile import Reconciler
 from dachub.accounting.services.requests import RequestService
@@ -101,18 +103,19 @@ class Accounting:
     def quota(self) -> QuotaService:
         """Balances and decisions."""
         return QuotaService(
-            self._allocations,
-            self._usage,
+            self._positions(),
             self._sessions,
             self._people,
             self._groups,
             self._audit,
             self._notices,
             self._clock,
-            self._settings,
             self._offer,
             self._start_checks,
         )
+
+    def _positions(self) -> PositionReader:
+        return PositionReader(self._allocations, self._limits, self._quota, self._settings)
 
     def allocations(self) -> AllocationService:
         """Allocations."""
@@ -141,6 +144,21 @@ class Accounting:
     def limits(self) -> LimitService:
         """Limits of members."""
         return LimitService(self._limits, self._groups, self._audit, self._notices, self._clock)
+
+    def enforcement(self) -> EnforcementService:
+        """What holds usage against allocations."""
+        return EnforcementService(
+            self._positions(),
+            self._quota,
+            self._sessions,
+            self._workers,
+            self._groups,
+            self._audit,
+            self._notices,
+            self._clock,
+            self._settings,
+            self._offer.contact,
+        )
 
     def reconciler(self) -> Reconciler:
         """The comparison of ledger and hub."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.tables import MemberLimitRow
@@ -49,7 +50,7 @@ class LimitStore:
         """Limits of members of groups (all: ``None``) that count now, by group and person."""
         columns = MemberLimitRow.__table__.columns
         key = (columns["group"], columns["username"], columns["resource"])
-        latest = select(*columns).distinct(*key).order_by(*key, columns["limit_id"].desc())
+        latest = select(*columns).ext(distinct_on(*key)).order_by(*key, columns["limit_id"].desc())
         if groups is not None:
             latest = latest.where(columns["group"].in_(groups))
         rows = await self._session.execute(latest)

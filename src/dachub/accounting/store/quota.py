@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Rate, Span, Standing
+from dachub.accounting.models import Rate, Span, Standing, Watch
 from dachub.accounting.store.usage import split
-from dachub.accounting.tables import SegmentRow, SessionRow, StandingRow
+from dachub.accounting.tables import EnforcementRow, SegmentRow, SessionRow, StandingRow
 from dachub.model.units import day_start
 from dachub.model.usage import QuotaState, Resource, Usage
 
 ENFORCEMENT_LOCK = 0x64616368756204
+_WATCH = [field.name for field in fields(Watch)]
 
 # Whole days come from usage_day; what it does not hold yet of open segments, and the edges of spans
 # that are no whole days, from the segments. A span that ends now has no edge there: nothing lies
@@ -76,6 +78,22 @@ class QuotaStore:
         """Whether nobody else is enforcing; held until the transaction ends."""
         return bool(
             await self._session.scalar(select(func.pg_try_advisory_xact_lock(ENFORCEMENT_LOCK)))
+        )
+
+    async def watch(self) -> Watch | None:
+        """What the last run of the enforcement saw; ``None`` before the first."""
+        columns = EnforcementRow.__table__.columns
+        rows = await self._session.execute(select(*(columns[name] for name in _WATCH)))
+        row = rows.first()
+        return None if row is None else Watch(*row)
+
+    async def put_watch(self, watch: Watch) -> None:
+        """Keep what this run saw."""
+        values = {name: getattr(watch, name) for name in _WATCH}
+        await self._session.execute(
+            insert(EnforcementRow)
+            .values(row=1, **values)
+            .on_conflict_do_update(index_elements=["row"], set_=values)
         )
 
     async def used(self, spans: Sequence[Span], now: datetime) -> list[Usage]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dachub.directory.models import LastPI, Principal, PrincipalKind, ProviderMembership
+from dachub.directory.models import Contacts, LastPI, Principal, PrincipalKind, ProviderMembership
 from dachub.directory.services.audit import AuditService
 from dachub.directory.services.text import clean, clean_lines
 from dachub.directory.store.groups import GroupStore
@@ -120,6 +120,10 @@ class GroupService:
     async def pis(self, slug: str) -> Sequence[str]:
         """Usernames of a group's PIs."""
         return _pis(await self._groups.records([slug], current=True))
+
+    async def contacts(self, slugs: Collection[str]) -> dict[str, Contacts]:
+        """Titles and PIs of groups, for those among ``slugs`` that there are."""
+        return await self._groups.contacts(slugs)
 
     async def members(self, slug: str) -> Sequence[MembershipRecord]:
         """Current members by username, one record each: that of the strongest role."""

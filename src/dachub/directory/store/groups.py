@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dachub.directory.models import Contacts
 from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
 from dachub.model.people import Group, GroupMembership, MembershipRecord, Role, Source
 
@@ -87,6 +88,28 @@ class GroupStore:
             )
             for row in rows
         ]
+
+    async def contacts(self, slugs: Collection[str]) -> dict[str, Contacts]:
+        """Titles of groups and the names of their PIs, by username."""
+        pi = and_(
+            MembershipRow.group == GroupRow.slug,
+            MembershipRow.role == Role.PI.value,
+            MembershipRow.valid_to.is_(None),
+        )
+        rows = await self._session.execute(
+            select(GroupRow.slug, GroupRow.title, PersonRow.username, PersonRow.full_name)
+            .outerjoin(MembershipRow, pi)
+            .outerjoin(PersonRow, PersonRow.username == MembershipRow.username)
+            .where(GroupRow.slug.in_(slugs))
+            .order_by(GroupRow.slug, PersonRow.username)
+            .distinct()
+        )
+        found: dict[str, Contacts] = {}
+        for slug, title, username, full_name in rows:
+            before = found.get(slug, Contacts(title))
+            named = () if username is None else (full_name or username,)
+            found[slug] = Contacts(title, before.pis + named)
+        return found
 
     async def records(
         self, slugs: Sequence[str], *, current: bool, limit: int | None = None

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("run_at", TIME, nullable=False),
         sa.Column("doubt", sa.String(), nullable=False),
         sa.Column("doubt_since", TIME, nullable=True),
+        sa.Column("needs_a_person", sa.Boolean(), nullable=False),
         sa.Column("reconciliations", sa.Integer(), nullable=False),
         sa.Column("reconciled_at", TIME, nullable=True),
         sa.CheckConstraint("row = 1", name=op.f("ck_enforcement_row")),
