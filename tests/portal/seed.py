@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import ClaimedMembership, LoginRecord, Role
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
 from dachub.model.usage import Policy, Resource
@@ -55,6 +56,9 @@ async def seed(process: Process) -> Site:
     async with process.factory() as factory:
         await _sessions(factory, site, chance)
         await _allocations(factory)
+    async with process.factory() as factory:
+        await _requests(factory)
+        await _notices(factory)
     return site
 
 
@@ -132,6 +136,40 @@ async def _allocations(factory: Factory) -> None:
             amount="0.5",
             reason=f"A little more {HOSTILE}",
         )
+
+
+async def _requests(factory: Factory) -> None:
+    requests = factory.requests()
+    meg, pia = [await factory.people().principal(name) for name in ("meg", "pia")]
+    for by, amount, reason in (
+        (pia, 250, "The first season took longer than planned."),
+        (meg, 40, "One more night of imaging."),
+        (pia, 500, f"Second season {HOSTILE} {LONG}"),
+        (meg, 12.5, "Reprocessing with the new calibration."),
+    ):
+        await requests.ask(
+            by, group="lenses", resource=Resource.CORE_HOURS, amount=amount, reason=reason
+        )
+    first, second = (await requests.list(OPERATOR))[:1:-1]
+    await requests.grant(OPERATOR, first.request_id, amount=200, reason="As far as there is any.")
+    await requests.decline(OPERATOR, second.request_id, "Ask again when this is used up.")
+
+
+async def _notices(factory: Factory) -> None:
+    """To ada more than a page shows; to meg of every kind and severity, some of them read."""
+    notices = factory.notices()
+    for number in range(40):
+        await notices.give(
+            ["ada"] if number >= 8 else ["ada", "meg"], key=f"seed/{number}",
+            kind=list(NoticeKind)[number % 5], severity=list(Severity)[number % 3],
+            title=f"Something to be told {HOSTILE if number == 7 else number}",
+            text=f"What happened {LONG if number == 6 else ''}.\n\nWhat to do about it.",
+            group="lenses", path="groups/lenses",
+        )  # fmt: skip
+    meg, ada = [await factory.people().principal(name) for name in ("meg", "ada")]
+    for person, kept in ((meg, 4), (ada, 0)):
+        told = await notices.unread(person.name)
+        await notices.mark_all_read(person, told[kept].notice_id)
 
 
 async def _sessions(factory: Factory, site: Site, chance: random.Random) -> None:

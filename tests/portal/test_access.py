@@ -20,6 +20,8 @@ PAGES = {
     "/groups/lenses/members": (302, 404, 200, 200, 200, 404, 200, 403),
     "/groups/lenses/sessions": (302, 404, 200, 200, 200, 404, 200, 403),
     "/groups/lenses/allocations": (302, 404, 200, 200, 200, 404, 200, 403),
+    "/groups/lenses/requests": (302, 404, 200, 200, 200, 404, 200, 403),
+    "/notices": (302, 200, 200, 200, 200, 200, 200, 403),
     "/sessions/{running}": (302, 404, 200, 200, 200, 404, 200, 403),
     "/groups/lenses/history": (302, 403, 403, 200, 200, 403, 200, 403),
     "/groups/lenses/members/meg/remove": (302, 403, 403, 200, 200, 403, 200, 403),
@@ -38,11 +40,19 @@ PAGES = {
     "/admin/people/meg": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/people/nobody": (302, 403, 403, 403, 403, 403, 404, 403),
     "/admin/groups": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/requests": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/servers": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/audit": (302, 403, 403, 403, 403, 403, 200, 403),
     "/nothing-here": (404, 404, 404, 404, 404, 404, 404, 404),
 }  # fmt: skip
 FORMS = {
+    "/notices/read": (401, 403, 403, 403, 403, 403, 403, 403),
+    "/notices/1/read": (401, 403, 403, 403, 403, 403, 403, 403),
+    "/notices/preferences": (401, 403, 403, 403, 403, 403, 403, 403),
+    "/groups/lenses/requests/1/withdraw": (401, 403, 403, 403, 403, 403, 403, 403),
+    "/groups/lenses/requests": (401, 403, 403, 403, 403, 403, 403, 403),
+    "/admin/requests/1/grant": (401, 403, 403, 403, 403, 403, 403, 403),
+    "/admin/requests/1/decline": (401, 403, 403, 403, 403, 403, 403, 403),
     "/password": (401, 403, 403, 403, 403, 403, 403, 403),
     "/groups/lenses/members": (401, 403, 403, 403, 403, 403, 403, 403),
     "/groups/lenses/members/meg/remove": (401, 403, 403, 403, 403, 403, 403, 403),
@@ -115,7 +125,8 @@ def _shape(path: str) -> tuple[str, ...]:
     fixed = {
         "", "groups", "plots", "days.json", "usage.json", "usage", "history", "members", "remove",
         "password", "sessions", "stop", "admin", "people", "servers", "audit", "allocations",
-        "adjustments", "disable", "enable", "nothing-here",
+        "adjustments", "disable", "notices", "read", "preferences", "requests", "withdraw", "grant",
+        "decline", "enable", "nothing-here",
     }  # fmt: skip
     plain = path.replace(".{form}", "").removesuffix(".csv").removesuffix(".parquet")
     return tuple(part if part in fixed else "*" for part in plain.strip("/").split("/"))

@@ -43,6 +43,11 @@ PAGES = {
     "group-allocations": ("meg", "/groups/lenses/allocations"),
     "group-allocations-for-an-administrator": ("admin", "/groups/transients/allocations"),
     "group-history": ("pia", "/groups/lenses/history"),
+    "group-requests": ("pia", "/groups/lenses/requests"),
+    "group-requests-of-a-member": ("meg", "/groups/lenses/requests"),
+    "notices": ("meg", "/notices"),
+    "notices-nothing": ("loner", "/notices"),
+    "notices-older": ("ada", "/notices"),
     "remove-member": ("pia", "/groups/lenses/members/meg/remove"),
     "stop-server": ("pia", "/sessions/{running}/stop"),
     "session": ("pia", "/sessions/{running}"),
@@ -54,6 +59,7 @@ PAGES = {
     "admin-person": ("admin", "/admin/people/ada"),
     "admin-person-disabled": ("admin", "/admin/people/dmitri"),
     "admin-groups": ("admin", "/admin/groups"),
+    "admin-requests": ("admin", "/admin/requests"),
     "admin-servers": ("admin", "/admin/servers"),
     "admin-audit": ("admin", "/admin/audit"),
     "error-403": ("meg", "/admin"),
@@ -175,7 +181,10 @@ async def test_pages_are_sound(window: Window, name: str, width: int) -> None:
     await page.context.close()
 
 
-@pytest.mark.parametrize("name", ["my-usage", "group-of-a-pi", "admin-usage", "admin-people"])
+DARK = ["my-usage", "notices", "group-of-a-pi", "admin-usage", "admin-people"]
+
+
+@pytest.mark.parametrize("name", DARK)
 async def test_pages_are_sound_in_the_dark(window: Window, name: str) -> None:
     who, path = PAGES[name]
     page = await window.open(who, path, WIDE, color_scheme="dark")

@@ -138,6 +138,22 @@ def examples(world: World) -> dict[str, Example]:
         "POST /sessions/{session_id}/stop": ok(f"{session}/stop", {}, 303),
         "GET /password": ok("", None, 404),
         "POST /password": ok("", {"current": "x", **password, "again": password["new"]}, 404),
+        "POST /notices/read": ok("", {"up_to": "1"}, 303),
+        "POST /notices/{notice_id}/read": ok(f"/notices/{world.notice_id}/read", {}, 303),
+        "POST /notices/preferences": ok("", {"quota-portal": "on"}, 303),
+        "GET /groups/{slug}/requests": ok(f"{group}/requests"),
+        "POST /groups/{slug}/requests": ok(
+            f"{group}/requests", {"resource": "core-hours", "amount": "5", "reason": "more"}, 303
+        ),
+        "POST /groups/{slug}/requests/{request_id}/withdraw": ok(
+            f"{group}{request}/withdraw", {}, 303
+        ),
+        "POST /admin/requests/{request_id}/grant": ok(
+            f"/admin{request}/grant", {"amount": "5"}, 303
+        ),
+        "POST /admin/requests/{request_id}/decline": ok(
+            f"/admin{request}/decline", {"reason": "no"}, 303
+        ),
         "GET /groups/{slug}": ok(group),
         "GET /groups/{slug}/plots/days.json": ok(f"{group}/plots/days.json"),
         "GET /groups/{slug}/usage.{form}": ok(f"{group}/usage.csv"),

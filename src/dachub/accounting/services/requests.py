@@ -94,17 +94,22 @@ class RequestService:
             at=self._clock.now(),
         )
         await self._record(by, "request-made", made, amount=str(amount), reason=reason)
-        told = {*await self._people.administrators(), *await self._groups.pis(group)} - {by.name}
-        await self._notices.give(
-            told,
-            key=f"request/{made.request_id}/made",
-            kind=NoticeKind.REQUEST,
-            severity=Severity.INFO,
-            title=f"{title}: {by.name} asks for {spoken(wanted, resource)} more",
-            text=f"The reason given: {reason}",
-            group=group,
-            path=f"groups/{group}#requests-heading",
-        )
+        administrators = {*await self._people.administrators()}
+        pis = {*await self._groups.pis(group)}
+        for told, path in (
+            (administrators, "admin/requests"),
+            (pis - administrators, f"groups/{group}/requests"),
+        ):
+            await self._notices.give(
+                told - {by.name},
+                key=f"request/{made.request_id}/made",
+                kind=NoticeKind.REQUEST,
+                severity=Severity.INFO,
+                title=f"{title}: {by.name} asks for {spoken(wanted, resource)} more",
+                text=f"The reason given: {reason}",
+                group=group,
+                path=path,
+            )
         return made
 
     async def grant(
@@ -310,7 +315,7 @@ class RequestService:
             title=f"{title}: {said}",
             text=text,
             group=request.group,
-            path=f"groups/{request.group}#requests-heading",
+            path=f"groups/{request.group}/requests",
         )
 
     async def _record(

@@ -10,7 +10,9 @@ from dachub.server.portal import (
     assets,
     groups,
     members,
+    notices,
     people,
+    requests,
     service,
     sessions,
     usage,
@@ -30,7 +32,8 @@ async def without_slash() -> Response:
 
 
 parts = (
-    usage, account, groups, members, sessions, allocations, administration, people, service, assets,
+    usage, account, notices, groups, members, sessions, allocations, requests, administration,
+    people, service, assets,
 )  # fmt: skip
 for part in parts:
     router.include_router(part.router)

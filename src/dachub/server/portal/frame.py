@@ -17,6 +17,7 @@ TABS = {
     "/members": "Members",
     "/sessions": "Sessions",
     "/allocations": "Allocations",
+    "/requests": "Requests",
 }
 MANAGERS_TABS = {"/history": "History"}
 

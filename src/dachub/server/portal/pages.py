@@ -74,12 +74,15 @@ class Visit:
         The person, as the directory knows them at this moment.
     now
         The moment all ages on the page refer to.
+    unread
+        How many of their notices they have not read.
     """
 
     request: Request
     process: Process
     caller: Principal
     now: datetime
+    unread: int
 
     @property
     def site(self) -> SiteSettings:
@@ -105,6 +108,7 @@ class Visit:
             status=status,
             site=self.site,
             me=self.caller,
+            unread=self.unread,
             now=self.now,
             path=self.request.url.path,
             age=partial(formats.age, now=self.now),
@@ -156,12 +160,13 @@ async def _visit(request: Request, process: CurrentProcess) -> Visit:
     # A transaction of its own, over before the handler begins its: none waits for another's.
     async with process.factory() as factory:
         caller = await authenticate(request, process, factory.people())
-    request.state.caller = caller.name
-    if caller.kind is not PrincipalKind.PERSON:
-        raise PermissionDenied(
-            f"These pages are for people in a browser. Programs use {PREFIX}/api/v1/."
-        )
-    return Visit(request, process, caller, process.clock.now())
+        request.state.caller = caller.name
+        if caller.kind is not PrincipalKind.PERSON:
+            raise PermissionDenied(
+                f"These pages are for people in a browser. Programs use {PREFIX}/api/v1/."
+            )
+        told = await factory.notices().count(caller)
+    return Visit(request, process, caller, process.clock.now(), told.unread)
 
 
 Visitor = Annotated[Visit, Depends(_visit)]

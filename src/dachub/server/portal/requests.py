@@ -1,0 +1,226 @@
+"""*Group, Requests*: asking for more; *Administration, Requests*: deciding on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field, field_validator
+
+from dachub.model.problems import DachubError
+from dachub.model.requests import AllocationRequest, RequestState
+from dachub.model.units import BYTES_PER_GIB
+from dachub.model.usage import Resource
+from dachub.server.dependencies import Services
+from dachub.server.factory import Factory
+from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.frame import Slug, group_frame
+from dachub.server.portal.pages import Visit, Visitor
+
+router = APIRouter(include_in_schema=False)
+
+REQUESTS_PER_PAGE = 50
+UNITS = {
+    Resource.CORE_HOURS: "core-hours",
+    Resource.GPU_HOURS: "GPU-hours",
+    Resource.FILE_BYTES: "GiB of files",
+    Resource.DATABASE_BYTES: "GiB of databases",
+}
+Amount = Annotated[Decimal, Field(gt=0, max_digits=15, decimal_places=3)]
+RequestId = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Before = Annotated[int | None, Query(ge=1)]
+
+
+class RequestFields(Fields):
+    """What is asked for; bytes in GiB."""
+
+    resource: Resource
+    amount: Amount
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class GrantFields(Fields):
+    """What is given; without days the allocation in force grows."""
+
+    amount: Amount
+    reason: str = Field(default="", max_length=1000)
+    first: date | None = None
+    last: date | None = None
+
+    @field_validator("first", "last", mode="before")
+    @classmethod
+    def _nothing_typed(cls, typed: str) -> str | None:
+        return typed or None
+
+
+class RefusalFields(Fields):
+    """Why nothing is given."""
+
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+def typed_amount(amount: int, resource: Resource) -> str:
+    """An amount in base units as a person types it into a form."""
+    exact = Decimal(amount) / _per_unit(resource)
+    return f"{round(exact, 3).normalize():f}"
+
+
+def _spoken_amount(typed: Decimal, resource: Resource) -> Decimal:
+    """What was typed in the unit that the services take: bytes instead of GiB."""
+    return Decimal(int(typed * _per_unit(resource))) / resource.base_units
+
+
+def _per_unit(resource: Resource) -> int:
+    """Base units in one unit of a form."""
+    return BYTES_PER_GIB if resource.base_units == 1 else resource.base_units
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+# --- Of a group ----------------------------------------------------------------------------------
+
+
+async def _group_page(
+    visit: Visit, factory: Factory, slug: str, form: Form, before: int | None = None
+) -> Response:
+    frame = await group_frame(visit, factory, slug)
+    found = await factory.requests().list(
+        visit.caller, group=slug, before=before, limit=REQUESTS_PER_PAGE + 1
+    )
+    has_gpus = any(size.gpus for size in visit.process.settings.servers.sizes)
+    resources = [Resource.CORE_HOURS, *([Resource.GPU_HOURS] if has_gpus else [])]
+    return visit.page(
+        "group-requests.html",
+        **frame,
+        **_paged(found, before),
+        resources=[(each.value, UNITS[each]) for each in (*resources, Resource.FILE_BYTES)],
+        form=form,
+        status=form.status,
+    )
+
+
+def _paged(found: Sequence[AllocationRequest], before: int | None) -> dict[str, object]:
+    shown = found[:REQUESTS_PER_PAGE]
+    return {
+        "requests": shown,
+        "older": shown[-1].request_id if len(found) > REQUESTS_PER_PAGE else None,
+        "paged": before is not None,
+    }
+
+
+@router.get("/groups/{slug}/requests")
+async def requests(
+    slug: Slug, visit: Visitor, factory: Services, before: Before = None
+) -> Response:
+    """Show what was asked for: one's own, and for managers all of the group."""
+    return await _group_page(visit, factory, slug, Form(), before)
+
+
+@router.post("/groups/{slug}/requests")
+async def ask(slug: Slug, visit: Visitor, form: Submitted) -> Response:
+    """Ask for more."""
+    try:
+        fields = form.read(RequestFields)
+        async with visit.process.factory() as factory:
+            await factory.requests().ask(
+                visit.caller,
+                group=slug,
+                resource=fields.resource,
+                amount=_spoken_amount(fields.amount, fields.resource),
+                reason=fields.reason,
+            )
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _group_page(visit, factory, slug, form.failed("request", error))
+    return visit.redirect(
+        f"groups/{slug}/requests",
+        "Your request was sent to the administrators. You will be told what they decide.",
+    )
+
+
+@router.post("/groups/{slug}/requests/{request_id}/withdraw")
+async def withdraw(slug: Slug, request_id: RequestId, visit: Visitor, _: Submitted) -> Response:
+    """Take back one's own request."""
+    async with visit.process.factory() as factory:
+        await factory.requests().withdraw(visit.caller, request_id)
+    return visit.redirect(f"groups/{slug}/requests", "Your request was withdrawn.")
+
+
+# --- Of the service ------------------------------------------------------------------------------
+
+
+async def _admin_page(
+    visit: Visit, factory: Factory, form: Form, before: int | None = None
+) -> Response:
+    visit.caller.require_administrator()
+    service = factory.requests()
+    waiting = await service.list(visit.caller, state=RequestState.OPEN, limit=REQUESTS_PER_PAGE)
+    found = await service.list(visit.caller, before=before, limit=REQUESTS_PER_PAGE + 1)
+    concerned = {request.request_id for request in waiting}
+    return visit.page(
+        "requests.html",
+        waiting=waiting,
+        # Decided meanwhile by somebody else: there is no form any more to show it at.
+        problem="" if _number(form) in concerned else form.message,
+        **_paged(found, before),
+        units=UNITS,
+        typed_amount=typed_amount,
+        form=form,
+        status=form.status,
+    )
+
+
+def _number(form: Form) -> int:
+    return int(form.name.rpartition("-")[2] or 0)
+
+
+@router.get("/admin/requests")
+async def all_requests(visit: Visitor, factory: Services, before: Before = None) -> Response:
+    """Show what waits for a decision, and what was decided."""
+    return await _admin_page(visit, factory, Form(), before)
+
+
+@router.post("/admin/requests/{request_id}/grant")
+async def grant(request_id: RequestId, visit: Visitor, form: Submitted) -> Response:
+    """Grant a request, as it is or changed."""
+    visit.caller.require_administrator()
+    try:
+        fields = form.read(GrantFields)
+        async with visit.process.factory() as factory:
+            request = await factory.requests().show(visit.caller, request_id)
+            decided = await factory.requests().grant(
+                visit.caller,
+                request_id,
+                amount=_spoken_amount(fields.amount, request.resource),
+                reason=fields.reason,
+                starts_at=_midnight(fields.first) if fields.first else None,
+                ends_at=_midnight(fields.last) + timedelta(days=1) if fields.last else None,
+            )
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _admin_page(visit, factory, form.failed(f"grant-{request_id}", error))
+    return visit.redirect(
+        "admin/requests",
+        f"{decided.group} was given {fields.amount} {UNITS[decided.resource]} more.",
+    )
+
+
+@router.post("/admin/requests/{request_id}/decline")
+async def decline(request_id: RequestId, visit: Visitor, form: Submitted) -> Response:
+    """Decline a request; who asked is told why."""
+    visit.caller.require_administrator()
+    try:
+        fields = form.read(RefusalFields)
+        async with visit.process.factory() as factory:
+            decided = await factory.requests().decline(visit.caller, request_id, fields.reason)
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _admin_page(visit, factory, form.failed(f"decline-{request_id}", error))
+    return visit.redirect(
+        "admin/requests", f"The request was declined; {decided.username} is told why."
+    )
