@@ -24,6 +24,7 @@ from dachub.model.problems import DachubError
 from dachub.model.settings import Section
 from dachub.notices.settings import MailSettings
 from dachub.privacy.settings import PrivacySettings
+from dachub.reports.settings import ReportSettings
 from dachub.storage.settings import StorageSettings
 
 DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
@@ -137,6 +138,7 @@ class Settings(Section):
     metrics: MetricsSettings = MetricsSettings()
     storage: StorageSettings = StorageSettings()
     privacy: PrivacySettings = PrivacySettings()
+    reports: ReportSettings = ReportSettings()
     logs: LogSettings = LogSettings()
 
     def require_safe_listening(self) -> None:

@@ -12,6 +12,7 @@ from dachub.cli import (
     allocation,
     audit,
     configuration,
+    export,
     group,
     request,
     session,
@@ -50,6 +51,7 @@ app.add_typer(allocation.app, name="allocation")
 app.add_typer(request.app, name="request")
 app.add_typer(usage.app, name="usage")
 app.add_typer(session.app, name="session")
+app.add_typer(export.app, name="export")
 app.command()(audit.audit)
 app.command()(state.status)
 app.command()(state.doctor)

@@ -71,6 +71,24 @@ def operate(data: Path | None, work: Callable[[Factory, Principal], Awaitable[Re
     Unavailable
         If the database does not answer, or was never migrated.
     """
+
+    async def in_one_transaction(process: Process, by: Principal) -> Result:
+        async with process.factory() as factory:
+            return await work(factory, by)
+
+    return operate_process(data, in_one_transaction)
+
+
+def operate_process(
+    data: Path | None, work: Callable[[Process, Principal], Awaitable[Result]]
+) -> Result:
+    """Do ``work`` as the operator, in as many transactions as it takes.
+
+    Raises
+    ------
+    Unavailable
+        As :func:`operate`.
+    """
     layout = layout_of(data)
     settings = settings_of(layout)
     url = database_url(layout, settings)
@@ -78,8 +96,7 @@ def operate(data: Path | None, work: Callable[[Factory, Principal], Awaitable[Re
     async def run() -> Result:
         process = Process.connect(settings, url)
         try:
-            async with process.factory() as factory:
-                return await work(factory, operator())
+            return await work(process, operator())
         finally:
             await process.close()
 

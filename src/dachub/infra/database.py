@@ -63,7 +63,14 @@ def session_maker(engine: AsyncEngine) -> SessionMaker:
 
 
 @asynccontextmanager
-async def transaction(sessions: SessionMaker) -> AsyncIterator[AsyncSession]:
-    """One session in one transaction: committed at the end, rolled back on any error."""
+async def transaction(
+    sessions: SessionMaker, *, snapshot: bool = False
+) -> AsyncIterator[AsyncSession]:
+    """One session in one transaction: committed at the end, rolled back on any error.
+
+    With ``snapshot`` all its statements see the database as it was at the first.
+    """
     async with sessions() as session, session.begin():
+        if snapshot:
+            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         yield session

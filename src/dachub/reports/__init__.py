@@ -1,1 +1,1 @@
-"""Reports upwards: Open XDMoD, APEL, the quarterly report for the funder."""
+"""What goes upwards: Open XDMoD, APEL, the quarterly report."""

@@ -22,6 +22,7 @@ from dachub.infra.database import SessionMaker, create_engine, session_maker, tr
 from dachub.model.problems import Unavailable
 from dachub.notices.services import Notices, Postman
 from dachub.privacy.services import Privacy
+from dachub.reports.services import Reports
 from dachub.server.hubapi import HubAPI
 from dachub.storage.services import Storage
 
@@ -102,6 +103,16 @@ class Factory:
         self.retention = privacy.retention
         self.forgetting = privacy.forgetting
         self.personal_data = privacy.export
+        reports = Reports(
+            session,
+            clock,
+            settings.reports,
+            accounting,
+            people=directory.people(),
+            groups=directory.groups(),
+            audit=directory.audit(),
+        )
+        self.exports = reports.exports
 
     async def _check_storage(self, username: str, group: str) -> RescueReason | None:
         # Not handed to accounting itself: storage asks accounting what groups were granted.
@@ -198,14 +209,15 @@ class Process:
             )
 
     @asynccontextmanager
-    async def factory(self) -> AsyncIterator[Factory]:
+    async def factory(self, *, snapshot: bool = False) -> AsyncIterator[Factory]:
         """One transaction: committed at the end; on any error rolled back.
 
-        Refusals noted by then are kept, in a transaction of their own.
+        Refusals noted by then are kept, in a transaction of their own. With ``snapshot`` all that
+        is read is of one moment.
         """
         refusals: list[dict[str, object]] = []
         try:
-            async with transaction(self.sessions) as session:
+            async with transaction(self.sessions, snapshot=snapshot) as session:
                 factory = Factory(self.settings, session, self.clock)
                 try:
                     yield factory

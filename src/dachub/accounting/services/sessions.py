@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.sessions import SessionRecord
 
 LIMIT_MAX = 1000
+AT_ONCE = 5000
 EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 NEVER = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 
@@ -102,6 +103,31 @@ class SessionService:
         if found.username != by.name and not by.is_administrator:
             raise PermissionDenied("Only its owner or an administrator may stop a session.")
         return found
+
+    async def overlapping(
+        self, by: Principal, since: datetime, until: datetime
+    ) -> AsyncIterator[Sequence[SessionRecord]]:
+        """Sessions with charged time in [since, until), some at a time; for administrators.
+
+        Raises
+        ------
+        PermissionDenied, InvalidPeriod
+        """
+        by.require_administrator()
+        since, until = period(since, until)
+        session_ids = await self._store.ids_overlapping(since, until)
+        for first in range(0, len(session_ids), AT_ONCE):
+            yield await self.known(by, session_ids[first : first + AT_ONCE])
+
+    async def known(self, by: Principal, session_ids: Collection[UUID]) -> Sequence[SessionRecord]:
+        """Those of some sessions that there are; for administrators.
+
+        Raises
+        ------
+        PermissionDenied
+        """
+        by.require_administrator()
+        return await self._store.by_ids(session_ids, self._clock.now())
 
     async def running(self) -> Sequence[SessionRecord]:
         """All sessions that have started and not ended; asks nobody's rights."""

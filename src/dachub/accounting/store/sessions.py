@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     and_,
     cast,
+    exists,
     func,
     literal_column,
     or_,
@@ -81,6 +82,30 @@ class SessionStore:
             found.order_by(SessionRow.requested_at.desc(), SessionRow.session_id.desc()).limit(
                 limit
             )
+        )
+
+    async def ids_overlapping(self, since: datetime, until: datetime) -> list[UUID]:
+        """Sessions with charged time in [since, until), in the order of their numbers."""
+        found = await self._session.scalars(
+            select(SessionRow.session_id)
+            .where(
+                exists().where(
+                    SegmentRow.session_id == SessionRow.session_id,
+                    func.tstzrange(SegmentRow.started_at, SegmentRow.ended_at).op("&&")(
+                        func.tstzrange(since, until)
+                    ),
+                )
+            )
+            .order_by(SessionRow.export_id)
+        )
+        return list(found)
+
+    async def by_ids(self, session_ids: Collection[UUID], now: datetime) -> list[SessionRecord]:
+        """Some sessions, in the order of their numbers."""
+        return await self._fetch(
+            _select(now)
+            .where(SessionRow.session_id == func.any(list(session_ids)))
+            .order_by(SessionRow.export_id)
         )
 
     async def find(self, session_id: UUID, now: datetime) -> SessionRecord | None:

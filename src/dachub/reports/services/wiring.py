@@ -1,0 +1,52 @@
+"""Puts the services together on one database session, so that nobody else needs the stores."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.services import Accounting
+from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.infra.clock import Clock
+from dachub.reports.services.apel import ApelCloud
+from dachub.reports.services.exports import ExportService
+from dachub.reports.services.names import XdmodNames
+from dachub.reports.services.xdmod import XdmodJobs
+from dachub.reports.settings import ReportSettings
+from dachub.reports.store.exports import ExportStore
+
+
+class Reports:
+    """Makes the services of exports and reports, all on one session in one transaction."""
+
+    def __init__(
+        self,
+        session: AsyncSession,
+        clock: Clock,
+        settings: ReportSettings,
+        accounting: Accounting,
+        *,
+        people: PeopleService,
+        groups: GroupService,
+        audit: AuditService,
+    ) -> None:
+        self._store = ExportStore(session)
+        self._clock = clock
+        self._settings = settings
+        self._accounting = accounting
+        self._people = people
+        self._groups = groups
+        self._audit = audit
+
+    def exports(self) -> ExportService:
+        """Files for accounting systems above us."""
+        sessions = self._accounting.sessions()
+        clock, settings = self._clock, self._settings
+        return ExportService(
+            self._store,
+            XdmodJobs(self._store, sessions, self._accounting.usage(), clock, settings),
+            ApelCloud(self._store, sessions, clock, settings),
+            XdmodNames(self._people, self._groups, settings),
+            sessions,
+            self._audit,
+            clock,
+        )
