@@ -113,7 +113,19 @@ def examples(world: World) -> dict[str, Example]:
         ),
         "DELETE /groups/{group}/members/{username}": ok(f"/groups/{GROUP}/members/vera", None, 204),
         "GET /allocations?group": ok(f"/allocations?group={GROUP}"),
+        "GET /allocations/{allocation_id}": ok(f"/allocations/{world.allocation_id}"),
         "POST /allocations": ok("", allocation, 201),
+        "GET /series?group": ok(f"/series?group={GROUP}"),
+        "POST /series": ok(
+            "", {"group": GROUP, "amount": 10, "every": "quarter", "reason": "granted"}, 201
+        ),
+        "POST /series/{series_id}/end": ok(f"/series/{world.series_id}/end", {"reason": "over"}),
+        "GET /groups/{group}/balances": ok(f"/groups/{GROUP}/balances"),
+        "GET /groups/{group}/limits": ok(f"/groups/{GROUP}/limits"),
+        "GET /groups/{group}/limits/history": ok(f"/groups/{GROUP}/limits/history"),
+        "PUT /groups/{group}/limits/{username}": ok(
+            f"/groups/{GROUP}/limits/mia", {"amount": 5, "reason": "fair share"}
+        ),
         "POST /allocations/{allocation_id}/adjustments": ok(
             f"/allocations/{world.allocation_id}/adjustments", {"amount": -1.5, "reason": "x"}, 201
         ),

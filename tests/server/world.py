@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID, uuid5
 
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.allocations import Recurrence
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import ClaimedMembership, LoginRecord, Role
 from dachub.model.sessions import EventKind, SessionDescription, SessionEvent
@@ -28,6 +29,7 @@ class World:
     session_id: UUID
     ended_id: UUID
     allocation_id: int
+    series_id: int
     request_id: int
     notice_id: int
     """A notice to mia."""
@@ -114,6 +116,14 @@ async def seed(process: Process) -> World:
             title="Nearly spent", text="Little is left.", group=GROUP,
         )  # fmt: skip
         (notice,) = await services.notices().unread("mia")
+        series = await services.series().add(
+            OPERATOR,
+            group="other",
+            resource=Resource.CORE_HOURS,
+            amount=10,
+            every=Recurrence.MONTH,
+            reason="granted",
+        )
         running = described(process, "running", "mia")
         ended = described(process, "ended", "mia")
         await services.ledger().apply(
@@ -127,6 +137,7 @@ async def seed(process: Process) -> World:
         running.session_id,
         ended.session_id,
         allocation.allocation_id,
+        series.series_id,
         request.request_id,
         notice.notice_id,
     )

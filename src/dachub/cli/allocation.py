@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from dachub.cli.options import DataOption, GroupOption, JsonOption, moment
 from dachub.cli.output import Columns, print_list, print_one
-from dachub.cli.platform import operate
-from dachub.model.problems import NotFound
-from dachub.model.usage import AllocationRecord, Policy, Resource
+from dachub.cli.platform import group_slug, operate
+from dachub.model.problems import InvalidInput
+from dachub.model.usage import (
+    Adjustment,
+    AllocationRecord,
+    GroupBalance,
+    Policy,
+    QuotaPolicy,
+    Resource,
+)
 
 app = typer.Typer(help="What groups may use.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept beside the amount for ever.")]
@@ -34,12 +42,48 @@ LIST: Columns[AllocationRecord] = {
 }
 DETAILS: Columns[AllocationRecord] = {
     **LIST,
+    "warns at percent": lambda allocation: allocation.rules.warn_at_percent,
+    "grace": lambda allocation: _grace(allocation.rules),
+    "series": lambda allocation: allocation.series_id,
     "history": lambda allocation: [
-        f"{spoken(change.amount, allocation.resource)} on {change.at:%Y-%m-%d} "
-        f"by {change.author}: {change.reason}"
+        f"{_said(change, allocation.resource)} on {change.at:%Y-%m-%d} by {change.author}: "
+        f"{change.reason}"
         for change in allocation.adjustments
     ],
 }
+
+
+def _grace(rules: QuotaPolicy) -> str:
+    parts = [f"{rules.grace_percent:g} %"] if rules.grace_percent else []
+    parts += [f"{rules.grace_seconds} s"] if rules.grace_seconds else []
+    return " or ".join(parts)
+
+
+def _said(change: Adjustment, resource: Resource) -> str:
+    """What an adjustment changed."""
+    parts = [f"{change.amount / resource.base_units:+,.2f}"] if change.amount else []
+    parts += [f"until {change.ends_at:%Y-%m-%d %H:%M}"] if change.ends_at else []
+    if change.policy is not None:
+        parts.append(f"policy {change.policy.filled_from(QuotaPolicy()).when_spent}")
+    return ", ".join(parts) or "nothing"
+
+
+BALANCE: Columns[GroupBalance] = {
+    "resource": lambda balance: balance.resource,
+    "state": lambda balance: balance.state,
+    "allocated": lambda balance: _of(balance, balance.allocated),
+    "used": lambda balance: _of(balance, balance.used),
+    "left": lambda balance: _of(balance, balance.left),
+    "resets": lambda balance: balance.resets_at,
+    "at this rate spent": lambda balance: balance.projected_exhaustion_at,
+    "a server that starts now": lambda balance: [
+        f"{size.size}: {size.text}" for size in balance.forecasts if size.text
+    ],
+}
+
+
+def _of(balance: GroupBalance, amount: int | None) -> str | None:
+    return None if amount is None else spoken(amount, balance.resource)
 
 
 @app.command("add")
@@ -87,11 +131,8 @@ def list_allocations(
 
 @app.command("show")
 def show(allocation_id: Identifier, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Show an allocation and how it came to its amount."""
-    records = operate(data, lambda factory, by: factory.allocations().list(by))
-    record = next((record for record in records if record.allocation_id == allocation_id), None)
-    if record is None:
-        raise NotFound(f"There is no allocation {allocation_id}.")
+    """Show an allocation, and every change that made it what it is."""
+    record = operate(data, lambda factory, by: factory.allocations().show(by, allocation_id))
     print_one(record, DETAILS, as_json=as_json)
 
 
@@ -108,3 +149,84 @@ def adjust(
         data, lambda factory, by: factory.allocations().adjust(by, allocation_id, amount, reason)
     )
     print_one(record, DETAILS, as_json=as_json)
+
+
+@app.command("extend")
+def extend(
+    allocation_id: Identifier,
+    ends: Annotated[str, typer.Option("--until", metavar="TIME", help="New end (UTC), exclusive.")],
+    reason: Reason,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an allocation end later, or earlier."""
+    ends_at = moment(ends)
+    record = operate(
+        data,
+        lambda factory, by: factory.allocations().change(
+            by, allocation_id, reason, ends_at=ends_at
+        ),
+    )
+    print_one(record, DETAILS, as_json=as_json)
+
+
+@app.command("policy")
+def policy(
+    allocation_id: Identifier,
+    reason: Reason,
+    when_spent: Annotated[
+        Policy | None, typer.Option("--when-spent", help="What happens in the end.")
+    ] = None,
+    warn_at: Annotated[
+        list[int] | None, typer.Option("--warn-at", help="Used percent; may be repeated.")
+    ] = None,
+    grace_percent: Annotated[
+        float | None, typer.Option("--grace-percent", help="How far it may be exceeded.")
+    ] = None,
+    grace_seconds: Annotated[
+        int | None, typer.Option("--grace-seconds", help="How long after it was spent.")
+    ] = None,
+    stop_notice_seconds: Annotated[
+        int | None, typer.Option("--stop-notice-seconds", help="Notice before servers stop.")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an allocation another policy; what is not named is the site's."""
+    said = {
+        "when_spent": when_spent,
+        "warn_at_percent": None if warn_at is None else tuple(warn_at),
+        "grace_percent": grace_percent,
+        "grace_seconds": grace_seconds,
+        "stop_notice_seconds": stop_notice_seconds,
+    }
+    try:
+        rules = QuotaPolicy.model_validate(
+            {name: value for name, value in said.items() if value is not None}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput(f"{first['loc'][0]}: {first['msg']}") from error
+    record = operate(
+        data,
+        lambda factory, by: factory.allocations().change(by, allocation_id, reason, policy=rules),
+    )
+    print_one(record, DETAILS, as_json=as_json)
+
+
+@app.command("forecast")
+def forecast(
+    group: Annotated[str, typer.Argument(help="The group.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a group has left of each resource, and how long that lasts."""
+    slug = group_slug(group)
+    balances = operate(data, lambda factory, _by: factory.quota().balances(slug))
+    print_list(list(balances), BALANCE, as_json=as_json)
+
+
+@app.command("trust")
+def trust(reason: Reason, data: DataOption = None) -> None:
+    """Say that the clock is right after it was set by more than minutes: quotas count again."""
+    typer.echo(operate(data, lambda factory, by: factory.enforcement().trust(by, reason)))

@@ -14,7 +14,9 @@ from dachub.cli import (
     configuration,
     export,
     group,
+    limit,
     request,
+    series,
     session,
     state,
     usage,
@@ -46,7 +48,9 @@ app = typer.Typer(
 )
 app.add_typer(configuration.app, name="config")
 app.add_typer(user.app, name="user")
+group.app.add_typer(limit.app, name="limit")
 app.add_typer(group.app, name="group")
+allocation.app.add_typer(series.app, name="series")
 app.add_typer(allocation.app, name="allocation")
 app.add_typer(request.app, name="request")
 app.add_typer(usage.app, name="usage")

@@ -42,6 +42,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
             "people": found.people,
             "running sessions": found.running_sessions,
             "last reconciliation (UTC)": found.reconciled_at,
+            "quotas": found.enforcement,
         }
         typer.echo("\n".join(f"{name:<26}{shown(value)}" for name, value in facts.items()))
     if not found.running:

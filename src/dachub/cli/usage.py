@@ -95,8 +95,15 @@ def usage(
     )
     if as_json:
         print_json(report)
-    else:
-        _print_table(report)
+        return
+    _print_table(report)
+    if group is not None:
+        balance = operate(data, lambda factory, _by: factory.quota().balance(group))
+        if balance.projected_exhaustion_at is not None:
+            typer.echo(
+                f"At the rate of the last 14 days what {group} has left is spent on "
+                f"{balance.projected_exhaustion_at:%Y-%m-%d %H:%M} UTC."
+            )
 
 
 def _print_table(report: UsageReport) -> None:

@@ -100,6 +100,7 @@ class Balance(Card, usage.GroupBalance):
             ("used", f"{self.used_core_hours:.2f} core-hours"),
             ("left", "no limit" if left is None else f"{left:.2f} of {allocated:.2f} core-hours"),
             ("resets", _moment(self.resets_at)),
+            ("at this rate spent", _moment(self.projected_exhaustion_at)),
             ("ask", ", ".join(self.contacts)),
             ("note", self.message),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,17 @@ _templates = Templates(
 
 @dataclass(frozen=True, slots=True)
 class GroupOption:
-    """A group on the start page; hours are core-hours."""
+    """A group on the start page; hours are core-hours.
+
+    ``lasts`` says of each size that a limit bears on how long what is left is enough for it.
+    """
 
     name: str
     title: str
     figures: str
     used_percent: int | None
     message: str
+    lasts: list[tuple[str, str]]
 
 
 async def options_form(spawner: Any) -> str:
@@ -46,7 +51,8 @@ async def options_form(spawner: Any) -> str:
     offer, available = await _offer(spawner.user.name)
     spawner.may_start = bool(offer.groups)
     last = _last_choice(spawner, offer.last_choice)
-    groups = [_group(balance, available) for balance in offer.groups]
+    titles = {size.name: size.title or size.name for size in live.settings.servers.sizes}
+    groups = [_group(balance, available, titles) for balance in offer.groups]
     names = {group.name for group in groups}
     sizes = [size for size in live.settings.servers.sizes if _open(size, names)]
     environments = [one for one in live.settings.servers.environments if _open(one, names)]
@@ -107,7 +113,7 @@ def _last_choice(spawner: Any, known: ServerChoice) -> ServerChoice:
     return known.model_copy(update=chosen.model_dump(exclude_none=True))
 
 
-def _group(balance: GroupBalance, available: bool) -> GroupOption:
+def _group(balance: GroupBalance, available: bool, titles: Mapping[str, str]) -> GroupOption:
     return GroupOption(
         name=balance.group,
         title=balance.title or balance.group,
@@ -118,6 +124,7 @@ def _group(balance: GroupBalance, available: bool) -> GroupOption:
             else None
         ),
         message=balance.message,
+        lasts=[(titles.get(one.size, one.size), one.text) for one in balance.forecasts if one.text],
     )
 
 

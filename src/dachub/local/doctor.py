@@ -275,6 +275,14 @@ def _check_ledger(status: PlatformStatus, url: str) -> Iterator[Finding]:
             why="They contradict what it knows, or the hub's clock was wrong.",
             advice="Their codes are in logs/hub.json; compare with: dachub session list",
         )
+    if status.enforcement_held:
+        yield Finding(
+            code="quotas-held",
+            severity="warning",
+            what=f"Quotas are not enforced: {status.enforcement.removeprefix('held: ')}.",
+            why="Nobody is stopped because of figures that may be wrong.",
+            advice="Most doubts pass within minutes; docs/quotas.md says which do not.",
+        )
     if status.reconciled_at is None or now - status.reconciled_at > RECONCILED_LONG_AGO:
         yield Finding(
             code="not-reconciled",

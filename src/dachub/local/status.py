@@ -62,6 +62,9 @@ class PlatformStatus(BaseModel):
     reconciled_at: datetime | None = None
     """When ledger and running servers were last compared."""
     reconciled: str = ""
+    enforcement: str = ""
+    """What the last look at quotas found, or why nothing is enforced."""
+    enforcement_held: bool = False
 
 
 def platform_status(layout: Layout, settings: Settings, database_url: str) -> PlatformStatus:
@@ -145,11 +148,14 @@ async def _ledger(settings: Settings, url: str) -> dict[str, object]:
     try:
         async with process.factory() as factory:
             run = await factory.workers().last("reconcile")
+            enforced = await factory.workers().last("enforce")
             return {
                 "people": await factory.people().count(),
                 "running_sessions": len(await factory.sessions().running()),
                 "reconciled_at": None if run is None else run.succeeded_at,
                 "reconciled": "" if run is None else run.outcome,
+                "enforcement": "" if enforced is None else enforced.outcome,
+                "enforcement_held": enforced is not None and not enforced.is_clean,
             }
     finally:
         await process.close()

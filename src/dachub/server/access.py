@@ -27,6 +27,7 @@ REGISTERED = frozenset({C.PERSON, C.MEMBER, C.MANAGER, C.PI, C.ADMINISTRATOR})
 OWN = REGISTERED | {C.SERVER, C.ADMINISTRATORS_SERVER}
 MEMBERS = frozenset({C.MEMBER, C.MANAGER, C.PI, C.ADMINISTRATOR, C.SERVER})
 MANAGERS = frozenset({C.MANAGER, C.PI, C.ADMINISTRATOR})
+PIS = frozenset({C.PI, C.ADMINISTRATOR})
 ADMINISTRATORS = frozenset({C.ADMINISTRATOR})
 OWNER = frozenset({C.MEMBER, C.SERVER, C.ADMINISTRATOR})
 OWNER_ALONE = frozenset({C.MEMBER, C.SERVER})
@@ -105,6 +106,7 @@ API_TABLE = (
     ),
     _api("GET", "/allocations?group", MEMBERS, "a group's allocations"),
     _api("GET", "/allocations", OWN, "allocations of one's groups; administrators: all"),
+    _api("GET", "/allocations/{allocation_id}", MEMBERS, "an allocation, and why it is that"),
     _api("POST", "/allocations", ADMINISTRATORS, "grant an allocation"),
     _api(
         "POST", "/allocations/{allocation_id}/adjustments", ADMINISTRATORS, "change an allocation"
@@ -116,6 +118,14 @@ API_TABLE = (
     _api("POST", "/requests/{request_id}/grant", ADMINISTRATORS, "grant it"),
     _api("POST", "/requests/{request_id}/decline", ADMINISTRATORS, "decline it"),
     _api("POST", "/requests/{request_id}/withdraw", OWNER_ALONE, "take one's own back"),
+    _api("GET", "/series?group", MEMBERS, "a group's recurring allocations"),
+    _api("GET", "/series", OWN, "recurring allocations of one's groups; administrators: all"),
+    _api("POST", "/series", ADMINISTRATORS, "grant a recurring allocation"),
+    _api("POST", "/series/{series_id}/end", ADMINISTRATORS, "end a recurring allocation"),
+    _api("GET", "/groups/{group}/balances", MEMBERS, "what a group has left of each resource"),
+    _api("GET", "/groups/{group}/limits", MEMBERS, "members' limits; of members only their own"),
+    _api("GET", "/groups/{group}/limits/history", MEMBERS, "limits there ever were; likewise"),
+    _api("PUT", "/groups/{group}/limits/{username}", PIS, "set or lift a member's limit"),
     _api("GET", "/audit", ADMINISTRATORS, "the audit log"),
     _api("GET", "/audit?group", MANAGERS, "the audit log of a group"),
 )

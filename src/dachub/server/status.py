@@ -61,6 +61,13 @@ class ServiceStatus(BaseModel):
     reconciled_at: datetime | None = Field(
         default=None, description="When ledger and hub were last compared"
     )
+    enforced_at: datetime | None = Field(
+        default=None, description="When usage was last held against allocations"
+    )
+    enforcement: str = Field(default="", description="What that found, or why it is held")
+    enforcement_held: bool = Field(
+        default=False, description="Whether nothing is enforced because figures are in doubt"
+    )
     workers: list[WorkerStatus] = []
 
 
@@ -82,11 +89,12 @@ async def require_answer(process: Process) -> None:
 async def status_of(process: Process) -> ServiceStatus:
     """Ask every part how it is; one that does not answer is told, never raised."""
     database, hub = await asyncio.gather(_database(process), _hub(process))
-    people = running = reconciled_at = None
+    people = running = reconciled_at = enforced = None
     if database.answers:
         async with process.factory() as services:
             if last := await services.workers().last("reconcile"):
                 reconciled_at = last.succeeded_at
+            enforced = await services.workers().last("enforce")
             people = await services.people().count()
             running = len(await services.sessions().running())
     workers = [
@@ -110,6 +118,9 @@ async def status_of(process: Process) -> ServiceStatus:
         people=people,
         running_sessions=running,
         reconciled_at=reconciled_at,
+        enforced_at=None if enforced is None else enforced.succeeded_at,
+        enforcement="" if enforced is None else enforced.outcome,
+        enforcement_held=enforced is not None and not enforced.is_clean,
         workers=workers,
     )
 

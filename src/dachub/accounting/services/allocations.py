@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from dachub.accounting.models import AllocationBelowZero, Change, InvalidAmount, InvalidPeriod, Span
+from dachub.accounting.models import AllocationBelowZero, Change, InvalidAmount, Span
 from dachub.accounting.services.usage import period
 from dachub.accounting.store.allocations import AllocationStore
 from dachub.accounting.store.quota import QuotaStore
@@ -148,69 +148,70 @@ class AllocationService:
     ) -> AllocationRecord:
         """Add ``amount`` (in core-hours and the like; negative takes away) to an allocation.
 
-        The PIs get a notice, unless ``tell`` is false.
+        Raises
+        ------
+        PermissionDenied, NotFound, InvalidAmount, InvalidInput, AllocationBelowZero
+        """
+        return await self.change(by, allocation_id, reason, amount=amount, tell=tell)
+
+    async def change(
+        self,
+        by: Principal,
+        allocation_id: int,
+        reason: str,
+        *,
+        amount: Decimal | str | float | None = None,
+        ends_at: datetime | None = None,
+        policy: Policy | QuotaPolicy | None = None,
+        tell: bool = True,
+    ) -> AllocationRecord:
+        """Append one adjustment: of the amount, of the end, of the policy.
+
+        Parameters
+        ----------
+        amount
+            To add, in core-hours and the like; negative takes away.
+        policy
+            What it leaves out is the site's.
+        tell
+            Whether the PIs get a notice; not where another tells them already.
 
         Raises
         ------
         PermissionDenied, NotFound, InvalidAmount, InvalidInput
+        InvalidPeriod
+            If it would end before it begins.
         AllocationBelowZero
             If less than nothing would be left of the amount.
         """
-        before = await self._locked(by, allocation_id)
-        change = base_units(amount, before.resource)
-        if change == 0:
-            raise InvalidAmount("An adjustment of nothing changes nothing.")
-        after = before.amount + change
-        if after < 0:
-            raise AllocationBelowZero(
-                f"The allocation is {spoken(before.amount, before.resource)}; "
-                f"{str(amount)[:40]} would leave less than nothing."
-            )
-        if after > AMOUNT_MAX:
-            raise InvalidAmount("That is more than can be counted.")
-        return await self._change(
+        by.require_administrator()
+        if not 0 < allocation_id <= ID_MAX or not await self._store.lock(allocation_id):
+            raise NotFound(f"There is no allocation {allocation_id}.")
+        before = await self._record(allocation_id)
+        if amount is None and ends_at is None and policy is None:
+            raise InvalidInput("Say what is to change: the amount, the end or the policy.")
+        change = Change(
+            checked_reason(reason),
+            by.name,
+            self._clock.now(),
+            0 if amount is None else _checked_change(before, amount),
+            None if ends_at is None else period(before.starts_at, ends_at)[1],
+            None if policy is None else policy_of(policy),
+        )
+        await self._store.append(allocation_id, change)
+        await self._audit.record(
             by,
-            before,
             "allocation-adjusted",
-            reason,
-            amount=change,
-            said={"amount": str(amount)},
-            tell=tell,
+            group=before.group,
+            allocation_id=allocation_id,
+            resource=before.resource.value,
+            reason=change.reason,
+            **_said(change, amount),
         )
-
-    async def extend(
-        self, by: Principal, allocation_id: int, ends_at: datetime, reason: str
-    ) -> AllocationRecord:
-        """Let an allocation end at another moment, later or earlier.
-
-        Raises
-        ------
-        PermissionDenied, NotFound, InvalidInput
-        InvalidPeriod
-            If it would end before it begins, or not at another moment.
-        """
-        before = await self._locked(by, allocation_id)
-        _, ends_at = period(before.starts_at, ends_at)
-        if ends_at == before.ends_at:
-            raise InvalidPeriod("The allocation ends at that moment already.")
-        said = {"ends_at": ends_at.isoformat()}
-        return await self._change(
-            by, before, "allocation-extended", reason, ends_at=ends_at, said=said
-        )
-
-    async def set_policy(
-        self, by: Principal, allocation_id: int, policy: Policy | QuotaPolicy | None, reason: str
-    ) -> AllocationRecord:
-        """Give an allocation another policy; what it leaves out is the site's.
-
-        Raises
-        ------
-        PermissionDenied, NotFound, InvalidInput
-        """
-        before = await self._locked(by, allocation_id)
-        rules = policy_of(policy)
-        said = {"policy": rules.said()}
-        return await self._change(by, before, "allocation-policy", reason, policy=rules, said=said)
+        record = await self._record(allocation_id)
+        if tell:
+            await self._tell(record, "was changed")
+        return record
 
     async def list(self, by: Principal, *, group: str | None = None) -> Sequence[AllocationRecord]:
         """Allocations of a group for its members, of all their groups, or all for administrators.
@@ -233,44 +234,6 @@ class AllocationService:
         if found is None or not by.has(found.group, Role.MEMBER):
             raise NotFound(f"There is no allocation {allocation_id} that you may see.")
         return (await self._with_usage([found]))[0]
-
-    async def _locked(self, by: Principal, allocation_id: int) -> AllocationRecord:
-        by.require_administrator()
-        if not 0 < allocation_id <= ID_MAX or not await self._store.lock(allocation_id):
-            raise NotFound(f"There is no allocation {allocation_id}.")
-        return await self._record(allocation_id)
-
-    async def _change(
-        self,
-        by: Principal,
-        before: AllocationRecord,
-        action: str,
-        reason: str,
-        *,
-        said: Mapping[str, Any],
-        amount: int = 0,
-        ends_at: datetime | None = None,
-        policy: QuotaPolicy | None = None,
-        tell: bool = True,
-    ) -> AllocationRecord:
-        reason = checked_reason(reason)
-        allocation_id = before.allocation_id
-        await self._store.append(
-            allocation_id, Change(reason, by.name, self._clock.now(), amount, ends_at, policy)
-        )
-        await self._audit.record(
-            by,
-            action,
-            group=before.group,
-            allocation_id=allocation_id,
-            resource=before.resource.value,
-            reason=reason,
-            **said,
-        )
-        record = await self._record(allocation_id)
-        if tell:
-            await self._tell(record, "was changed")
-        return record
 
     async def _tell(self, record: AllocationRecord, what: str) -> None:
         """Tell the PIs of the last change."""
@@ -312,6 +275,30 @@ class AllocationService:
             record.model_copy(update={"used": record.resource.used(usage)})
             for record, usage in zip(records, used, strict=True)
         ]
+
+
+def _checked_change(before: AllocationRecord, amount: Decimal | str | float) -> int:
+    change = base_units(amount, before.resource)
+    if change == 0:
+        raise InvalidAmount("An adjustment of nothing changes nothing.")
+    if before.amount + change < 0:
+        raise AllocationBelowZero(
+            f"The allocation is {spoken(before.amount, before.resource)}; "
+            f"{str(amount)[:40]} would leave less than nothing."
+        )
+    if before.amount + change > AMOUNT_MAX:
+        raise InvalidAmount("That is more than can be counted.")
+    return change
+
+
+def _said(change: Change, amount: Decimal | str | float | None) -> dict[str, Any]:
+    """What a change is about, for the audit."""
+    said = {
+        "amount": None if amount is None else str(amount),
+        "ends_at": None if change.ends_at is None else change.ends_at.isoformat(),
+        "policy": None if change.policy is None else change.policy.said(),
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def visible_groups(by: Principal, group: str | None) -> Sequence[str] | None:

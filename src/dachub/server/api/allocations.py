@@ -10,13 +10,15 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dachub.model.names import GROUP_SLUG_PATTERN, GroupSlug
-from dachub.model.usage import AllocationRecord, Policy, Resource
+from dachub.model.usage import AllocationRecord, Policy, QuotaPolicy, Resource
 from dachub.server.api.parameters import errors
 from dachub.server.dependencies import Caller, Services
 
 router = APIRouter(prefix="/allocations", tags=["allocations"])
 
 Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=6, ge=-(10**12), le=10**12)]
+
+AllocationPath = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class NewAllocation(BaseModel):
@@ -29,16 +31,23 @@ class NewAllocation(BaseModel):
     amount: Amount = Field(ge=0)
     starts_at: AwareDatetime
     ends_at: AwareDatetime
-    policy: Policy = Policy.DENY
+    policy: Policy | QuotaPolicy | None = Field(
+        default=Policy.DENY,
+        description="What happens in the end, or a whole policy; what it leaves out is the site's",
+    )
     reason: str = Field(min_length=1, max_length=500)
 
 
 class NewAdjustment(BaseModel):
-    """A change of the amount, in the allocation's unit; may be negative."""
+    """A change of the amount, the end or the policy; each is appended."""
 
     model_config = ConfigDict(extra="forbid")
 
-    amount: Amount
+    amount: Amount | None = Field(
+        default=None, description="To add, in the allocation's unit; may be negative"
+    )
+    ends_at: AwareDatetime | None = None
+    policy: Policy | QuotaPolicy | None = None
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -50,6 +59,14 @@ async def allocations(
 ) -> Sequence[AllocationRecord]:
     """List a group's allocations with their history; without a group, of all the caller's."""
     return await services.allocations().list(caller, group=group)
+
+
+@router.get("/{allocation_id}", responses=errors(404))
+async def show(
+    allocation_id: AllocationPath, caller: Caller, services: Services
+) -> AllocationRecord:
+    """Show an allocation, and every adjustment that it came by."""
+    return await services.allocations().show(caller, allocation_id)
 
 
 @router.post("", status_code=201, responses=errors(404, 409))
@@ -69,10 +86,17 @@ async def create(new: NewAllocation, caller: Caller, services: Services) -> Allo
 
 @router.post("/{allocation_id}/adjustments", status_code=201, responses=errors(404, 409))
 async def adjust(
-    allocation_id: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    allocation_id: AllocationPath,
     change: NewAdjustment,
     caller: Caller,
     services: Services,
 ) -> AllocationRecord:
-    """Change an allocation's amount; the reason stays."""
-    return await services.allocations().adjust(caller, allocation_id, change.amount, change.reason)
+    """Change an allocation; the reason stays."""
+    return await services.allocations().change(
+        caller,
+        allocation_id,
+        change.reason,
+        amount=change.amount,
+        ends_at=change.ends_at,
+        policy=change.policy,
+    )
