@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import sqlite3
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +18,7 @@ from dachub.local.supervision import Supervisor
 from dachub.local.wiring import Endpoints
 from dachub.model.problems import Unavailable
 from dachub.server.factory import Process
+from dachub.server.outbox import OutboxStatus, outbox_status
 
 
 class PartStatus(BaseModel):
@@ -36,15 +36,6 @@ class DatabaseStatus(BaseModel):
     answers: bool
     version: str | None = None
     size_bytes: int | None = None
-
-
-class OutboxStatus(BaseModel):
-    """Events of the hub on their way to the ledger."""
-
-    waiting: int
-    oldest_at: datetime | None
-    refused: int
-    """Kept aside: the ledger will never take them."""
 
 
 class PlatformStatus(BaseModel):
@@ -122,25 +113,6 @@ def _database(url: str) -> DatabaseStatus:
     if row is None:
         return DatabaseStatus(answers=False)
     return DatabaseStatus(answers=True, version=row[0].split()[0], size_bytes=row[1])
-
-
-def outbox_status(file: Path) -> OutboxStatus | None:
-    """Depth of the hub's outbox; ``None`` while there is none."""
-    if not file.exists():
-        return None
-    try:
-        with sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=2) as outbox:
-            waiting, oldest = outbox.execute(
-                "select count(*), min(created_at) from outbox"
-            ).fetchone()
-            (refused,) = outbox.execute("select count(*) from dead_letter").fetchone()
-    except sqlite3.Error:
-        return None
-    return OutboxStatus(
-        waiting=waiting,
-        oldest_at=None if oldest is None else datetime.fromisoformat(oldest),
-        refused=refused,
-    )
 
 
 async def _ledger(settings: Settings, url: str) -> dict[str, object]:

@@ -181,6 +181,7 @@ def service_child(
             "DACHUB_PUBLIC_URL": endpoints.public_url,
             "DACHUB_SERVICE_PORT": str(endpoints.service_port),
             "DACHUB_LOG_FILE": str(layout.logs / "service.json"),
+            "DACHUB_OUTBOX_FILE": str(layout.outbox),
             "DACHUB_PORTAL_SECRET": layout.secret("portal-secret"),
             **{name: secret for name, secret in secrets.items() if secret},
         },

@@ -44,6 +44,7 @@ class Environment(BaseModel):
     service_port: int = Field(ge=1, le=65535)
     service_host: str = LISTEN
     log_file: Path | None = None
+    outbox_file: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Environment:
@@ -93,7 +94,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     log.info("service starts", version=__version__, port=environment.service_port)
     uvicorn.run(
-        create_app(process, workers=Workers(process)),
+        create_app(process, workers=Workers(process), outbox=environment.outbox_file),
         host=environment.service_host,
         port=environment.service_port,
         # Our own line for each request carries its id and never a query; logs are ours alone.

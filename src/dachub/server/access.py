@@ -212,7 +212,10 @@ PORTAL_TABLE = (
     _page("POST", "/admin/people/{username}/enable", ADMINISTRATORS, "enable a person"),
     _page("POST", "/admin/people/{username}/password", ADMINISTRATORS, "set a password"),
 )
-TABLE = API_TABLE + PORTAL_TABLE
+OTHER_TABLE = (
+    Access("GET", "/metrics", ADMINISTRATORS, "figures, also with the token of Prometheus"),
+)
+TABLE = API_TABLE + PORTAL_TABLE + OTHER_TABLE
 
 _INTRODUCTION = """\
 # Who may call what
@@ -234,6 +237,7 @@ def page() -> str:
     return (
         f"{_INTRODUCTION}\n## REST (`/services/dac/api/v1`)\n{_markdown(API_TABLE, '/api/v1')}"
         f"\n## Portal (`/services/dac`)\n{_markdown(PORTAL_TABLE, '')}"
+        f"\n## Others (`/services/dac`)\n{_markdown(OTHER_TABLE, '')}"
     )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
 from dachub import __version__
 from dachub.server import login, portal
+from dachub.server.api import metrics
 from dachub.server.api import router as api
 from dachub.server.auth import API, PREFIX
 from dachub.server.errors import add_error_handlers
 from dachub.server.factory import Process
+from dachub.server.meters import Meters
 from dachub.server.middleware import Envelope
 from dachub.server.workers import Workers
 
@@ -24,13 +27,17 @@ Call it with `Authorization: Bearer <token>`, a token of JupyterHub. Every error
 """
 
 
-def create_app(process: Process, *, workers: Workers | None = None) -> FastAPI:
+def create_app(
+    process: Process, *, workers: Workers | None = None, outbox: Path | None = None
+) -> FastAPI:
     """The application on top of ``process``.
 
     Parameters
     ----------
     workers
         Run while the application does; without them nothing happens but answers.
+    outbox
+        The hub's outbox, where it lies on this machine: its depth is one of the metrics.
     """
 
     @asynccontextmanager
@@ -54,9 +61,11 @@ def create_app(process: Process, *, workers: Workers | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.process = process
+    app.state.meters = meters = Meters(process, outbox)
     app.include_router(api, prefix=API)
+    app.include_router(metrics.router, prefix=PREFIX)
     app.include_router(login.router, prefix=PREFIX)
     app.include_router(portal.router, prefix=PREFIX)
     add_error_handlers(app, portal.error_page)
-    app.add_middleware(Envelope, render=portal.error_page)
+    app.add_middleware(Envelope, render=portal.error_page, note=meters.note_request)
     return app

@@ -83,7 +83,8 @@ def as_json(told: Problem, headers: dict[str, str] | None = None) -> Response:
 def is_page(request: Request) -> bool:
     """Whether a person in a browser asked, rather than a program."""
     path = request.url.path
-    return path.startswith(f"{PREFIX}/") and not path.startswith(f"{PREFIX}/api/")
+    for_programs = (f"{PREFIX}/api/", f"{PREFIX}/metrics")
+    return path.startswith(f"{PREFIX}/") and not path.startswith(for_programs)
 
 
 def add_error_handlers(app: FastAPI, render: Renderer | None = None) -> None:

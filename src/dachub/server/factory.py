@@ -72,6 +72,7 @@ class Factory:
         self.quota = accounting.quota
         self.allocations = accounting.allocations
         self.requests = accounting.requests
+        self.figures = accounting.figures
         self.series = accounting.series
         self.limits = accounting.limits
         self.enforcement = accounting.enforcement

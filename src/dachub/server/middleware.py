@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 import structlog
 from fastapi import HTTPException, Request, Response
@@ -18,7 +19,7 @@ log = structlog.get_logger("dachub.access")
 
 BODY_BYTES_MAX = 4 * 1024**2
 REQUEST_ID_HEADER = "X-Request-ID"
-QUIET_PATHS = frozenset({"/services/dac/api/v1/health"})
+QUIET_PATHS = frozenset({"/services/dac/api/v1/health", "/services/dac/metrics"})
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SECURITY_HEADERS = {
@@ -54,11 +55,19 @@ class Envelope:
     ----------
     render
         Makes the page that a person sees instead of JSON.
+    note
+        Is told of every answer: scope, status, seconds.
     """
 
-    def __init__(self, app: ASGIApp, render: Renderer | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        render: Renderer | None = None,
+        note: Callable[[Scope, int, float], None] | None = None,
+    ) -> None:
         self._app = app
         self._render = render
+        self._note = note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -104,13 +113,16 @@ class Envelope:
                 answer = await self._last_resort(Request(scope))
                 await answer(scope, receive, complete)
         finally:
+            seconds = time.perf_counter() - begun
+            if self._note is not None:
+                self._note(scope, status, seconds)
             level = log.debug if scope["path"] in QUIET_PATHS and status < 400 else log.info
             level(
                 "request",
                 method=scope["method"],
                 path=scope["path"][:500],
                 status=status,
-                milliseconds=round(1000 * (time.perf_counter() - begun), 1),
+                milliseconds=round(1000 * seconds, 1),
                 username=scope["state"].get("caller"),
             )
             request_id.reset(reset)

@@ -11,6 +11,7 @@ from dachub.accounting.services.allocations import AllocationService
 from dachub.accounting.services.awards import AwardService
 from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.enforcement import EnforcementService
+from dachub.accounting.services.figures import FigureService
 from dachub.accounting.services.ledger import Ledger
 from dachub.accounting.services.limits import LimitService
 from dachub.accounting.services.positions import PositionReader
@@ -24,6 +25,7 @@ from dachub.accounting.services.workers import WorkerService
 from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.allocations import AllocationStore
 from dachub.accounting.store.corrections import CorrectionStore
+from dachub.accounting.store.figures import FigureStore
 from dachub.accounting.store.ledger import LedgerStore
 from dachub.accounting.store.limits import LimitStore
 from dachub.accounting.store.quota import QuotaStore
@@ -69,6 +71,7 @@ class Accounting:
         self._limits = LimitStore(session)
         self._quota = QuotaStore(session)
         self._ledger = LedgerStore(session)
+        self._figures = FigureStore(session)
         self._requests = RequestStore(session)
         self._sessions = SessionStore(session)
         self._usage = UsageStore(session)
@@ -159,6 +162,10 @@ class Accounting:
             self._settings,
             self._offer.contact,
         )
+
+    def figures(self) -> FigureService:
+        """Figures for those who watch the service."""
+        return FigureService(self._figures, self.usage(), self._workers, self._clock)
 
     def reconciler(self) -> Reconciler:
         """The comparison of ledger and hub."""

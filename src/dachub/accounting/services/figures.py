@@ -1,0 +1,72 @@
+"""What those who watch the service want to know of the ledger, cheaply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dachub.accounting.services.usage import UsageService
+from dachub.accounting.store.figures import FigureStore
+from dachub.accounting.store.workers import WorkerStore
+from dachub.directory.models import Principal
+from dachub.infra.clock import Clock
+from dachub.model.units import day_start
+from dachub.model.usage import UsageRow
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The ledger at a moment.
+
+    Attributes
+    ----------
+    sessions
+        (state, size) -> how many sessions start or run.
+    today
+        Usage since midnight (UTC), a row for each group that used anything.
+    standings
+        (resource, state) -> how many groups stand so with their quota.
+    reconciled_at
+        When ledger and hub were last compared.
+    """
+
+    sessions: Mapping[tuple[str, ...], int]
+    today: tuple[UsageRow, ...]
+    standings: Mapping[tuple[str, ...], int]
+    open_requests: int
+    reconciled_at: datetime | None
+
+
+class FigureService:
+    """Reads the figures."""
+
+    def __init__(
+        self, store: FigureStore, usage: UsageService, workers: WorkerStore, clock: Clock
+    ) -> None:
+        self._store = store
+        self._usage = usage
+        self._workers = workers
+        self._clock = clock
+
+    async def read(self, by: Principal) -> Figures:
+        """The figures of now.
+
+        Raises
+        ------
+        PermissionDenied
+            Unless ``by`` administers.
+        """
+        by.require_administrator()
+        midnight = day_start(self._clock.now())
+        today = await self._usage.report(
+            by, since=midnight, until=midnight + timedelta(days=1), dimensions=["group"]
+        )
+        reconciled = await self._workers.last("reconcile")
+        return Figures(
+            sessions=await self._store.open_sessions(),
+            today=tuple(today.rows),
+            standings=await self._store.standings(),
+            open_requests=await self._store.open_requests(),
+            reconciled_at=reconciled.succeeded_at if reconciled else None,
+        )

@@ -1,0 +1,215 @@
+"""What Prometheus is shown: requests as they are answered, the rest as it is when asked.
+
+Labels are bounded: routes by their templates, groups by those that used something today.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Scope
+
+from dachub import __version__
+from dachub.accounting.services.figures import Figures
+from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.problems import DachubError
+from dachub.model.units import SECONDS_PER_HOUR, core_hours
+from dachub.notices.models import MailCounts
+from dachub.server.auth import API
+from dachub.server.factory import Process
+from dachub.server.outbox import OutboxStatus, outbox_status
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+KEPT_SECONDS = 5
+ANSWER_SECONDS = 3
+BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+WATCHER = Principal("metrics", PrincipalKind.OPERATOR)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was read at a moment; without ``figures`` the database did not answer."""
+
+    at: datetime
+    figures: Figures | None
+    mails: MailCounts
+    outbox: OutboxStatus | None
+
+
+class Meters:
+    """The meters of one process.
+
+    Parameters
+    ----------
+    outbox
+        The hub's outbox, where it lies on this machine.
+    """
+
+    def __init__(self, process: Process, outbox: Path | None = None) -> None:
+        self._process = process
+        self._outbox = outbox
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Histogram(
+            "dachub_http_request_duration_seconds",
+            "Time to answer a request, by route and status",
+            ("method", "route", "status"),
+            buckets=BUCKETS_SECONDS,
+            registry=self._registry,
+        )
+        self._snapshot: Snapshot | None = None
+        self._reading = asyncio.Lock()
+
+    def note_request(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._requests.labels(method, _route(scope), str(status)).observe(seconds)
+
+    async def exposition(self) -> bytes:
+        """Everything in Prometheus' text format; what was just read is shown again."""
+        async with self._reading:
+            now = self._process.clock.now()
+            kept = self._snapshot
+            if kept is None or not 0 <= (now - kept.at).total_seconds() < KEPT_SECONDS:
+                kept = self._snapshot = await self._read(now)
+        shown = CollectorRegistry()
+        shown.register(_Shown(list(_families(self._process, kept))))
+        return generate_latest(self._registry) + generate_latest(shown)
+
+    async def _read(self, now: datetime) -> Snapshot:
+        outbox = None
+        if self._outbox is not None:
+            outbox = await asyncio.to_thread(outbox_status, self._outbox)
+        figures, mails = None, MailCounts()
+        try:
+            self._process.require_database()
+            async with asyncio.timeout(ANSWER_SECONDS), self._process.factory() as services:
+                figures = await services.figures().read(WATCHER)
+                mails = await services.mails().counts()
+        except (SQLAlchemyError, DachubError, OSError, TimeoutError) as error:
+            log.warning("no figures: the database does not answer", error=type(error).__name__)
+        return Snapshot(now, figures, mails, outbox)
+
+
+class _Shown(Collector):
+    """Families that were read before."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """Give them."""
+        return self._families
+
+
+def _route(scope: Scope) -> str:
+    """The template of a route, as ``docs/access.md`` names it."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return "none"
+    return f"/api/v1{path}" if scope["path"].startswith(f"{API}/") else str(path)
+
+
+def _families(process: Process, snapshot: Snapshot) -> Iterable[Metric]:
+    yield _gauge("dachub_build_info", "The version that runs", {(__version__,): 1}, "version")
+    yield _gauge(
+        "dachub_database_up", "Whether the database answers", {(): snapshot.figures is not None}
+    )
+    workers = process.workers.values()
+    yield _gauge(
+        "dachub_worker_failures",
+        "Runs of a background worker in a row that went wrong",
+        {(worker.name,): worker.failures for worker in workers},
+        "worker",
+    )
+    yield _gauge(
+        "dachub_worker_last_success_timestamp_seconds",
+        "When a background worker last did its work",
+        {
+            (worker.name,): worker.succeeded_at.timestamp()
+            for worker in workers
+            if worker.succeeded_at is not None
+        },
+        "worker",
+    )
+    if snapshot.outbox is not None:
+        yield from _of_the_outbox(snapshot.outbox, snapshot.at)
+    if snapshot.figures is not None:
+        yield from _of_the_ledger(snapshot.figures, snapshot.at)
+        yield _gauge(
+            "dachub_mails",
+            "Mails that wait to be sent, and that were given up",
+            {("pending",): snapshot.mails.pending, ("failed",): snapshot.mails.failed},
+            "state",
+        )
+
+
+def _of_the_outbox(outbox: OutboxStatus, now: datetime) -> Iterable[Metric]:
+    yield _gauge(
+        "dachub_outbox_waiting", "Letters of the hub not yet delivered", {(): outbox.waiting}
+    )
+    yield _gauge(
+        "dachub_outbox_refused", "Letters of the hub that were refused for ever",
+        {(): outbox.refused},
+    )  # fmt: skip
+    oldest = 0.0 if outbox.oldest_at is None else (now - outbox.oldest_at).total_seconds()
+    yield _gauge(
+        "dachub_outbox_oldest_seconds", "Age of the oldest letter that waits",
+        {(): max(0.0, oldest)},
+    )  # fmt: skip
+
+
+def _of_the_ledger(figures: Figures, now: datetime) -> Iterable[Metric]:
+    yield _gauge("dachub_sessions", "Sessions that start or run", figures.sessions, "state", "size")
+    yield _gauge(
+        "dachub_core_hours_today",
+        "Core-hours used since midnight UTC",
+        {(row.group or "",): core_hours(row.milli_core_seconds) for row in figures.today},
+        "group",
+    )
+    yield _gauge(
+        "dachub_gpu_hours_today",
+        "GPU-hours used since midnight UTC",
+        {
+            (row.group or "",): row.gpu_seconds / SECONDS_PER_HOUR
+            for row in figures.today
+            if row.gpu_seconds
+        },
+        "group",
+    )
+    yield _gauge(
+        "dachub_quota_groups", "Groups by how they stand with their quota", figures.standings,
+        "resource", "state",
+    )  # fmt: skip
+    yield _gauge(
+        "dachub_requests_open", "Requests for more that wait for a decision",
+        {(): figures.open_requests},
+    )  # fmt: skip
+    if figures.reconciled_at is not None:
+        yield _gauge(
+            "dachub_reconciler_age_seconds",
+            "Time since ledger and hub were last compared",
+            {(): max(0.0, (now - figures.reconciled_at).total_seconds())},
+        )
+
+
+def _gauge(
+    name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
