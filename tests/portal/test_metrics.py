@@ -39,7 +39,9 @@ def read(answer: httpx.Response) -> Figures:
     found: Figures = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
-            found.setdefault(sample.name, {})[tuple(sample.labels[name] for name in sorted(sample.labels))] = sample.value
+            found.setdefault(sample.name, {})[
+                tuple(sample.labels[name] for name in sorted(sample.labels))
+            ] = sample.value
     return found
 
 
