@@ -146,6 +146,7 @@ def examples(world: World) -> dict[str, Example]:
         "GET /static/{digest}/{name}": ok("/" + asset_path("portal.css")),
         "GET /usage.{form}": ok("/usage.csv"),
         "GET /sessions.{form}": ok("/sessions.csv"),
+        "GET /sessions/{session_id}": ok(session),
         "GET /sessions/{session_id}/stop": ok(f"{session}/stop"),
         "POST /sessions/{session_id}/stop": ok(f"{session}/stop", {}, 303),
         "GET /password": ok("", None, 404),
