@@ -77,7 +77,7 @@ def advance(
     state = _state(measured, policy, told, spent_at, now)
     after = Standing(
         state=state,
-        since=standing.since if state is standing.state else now,
+        since=(standing.since or now) if state is standing.state else now,
         period=measured.period,
         told_percent=told,
         spent_at=spent_at,
