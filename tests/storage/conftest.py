@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,8 +11,9 @@ from dachub.config import Settings
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.infra.clock import HeldClock
 from dachub.model.people import Role
-from dachub.model.storage import StorageArea, StorageMethod, StorageSample
+from dachub.model.storage import Folder, StorageArea, StorageMethod, StorageUse
 from dachub.server.factory import Factory
+from dachub.storage.models import Measurement
 from dachub.storage.settings import StorageSettings
 
 OPERATOR = Principal("operator:tests", PrincipalKind.OPERATOR)
@@ -37,21 +40,22 @@ async def services(db: AsyncSession, clock: HeldClock) -> Factory:
     return made
 
 
-def sample(
-    clock: HeldClock,
+async def record(
+    services: Factory,
     allocated_bytes: int,
     *,
     owner: str = "mia",
     area: StorageArea = StorageArea.HOME,
     files: int = 10,
-) -> StorageSample:
-    """What a walk found just now."""
-    return StorageSample(
-        area=area,
-        owner=owner,
+    largest: Sequence[Folder] = (),
+    requested: bool = False,
+) -> StorageUse:
+    """Keep what a walk found just now."""
+    measured = Measurement(
+        method=StorageMethod.WALK,
         bytes=allocated_bytes,
         allocated_bytes=allocated_bytes,
         files=files,
-        sampled_at=clock.now(),
-        method=StorageMethod.WALK,
+        largest=list(largest),
     )
+    return await services.storage().record(area, owner, measured, requested=requested)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.storage.conftest import GIB, OPERATOR, person, sample
+from tests.storage.conftest import GIB, OPERATOR, person, record
 
 from dachub.infra.clock import HeldClock
 from dachub.model.notices import Severity
@@ -42,7 +42,7 @@ async def test_people_see_their_home_and_their_groups_and_no_more(
     services: Factory, clock: HeldClock
 ) -> None:
     for owner, area in (("mia", HOME), ("ada", HOME), ("lensing", GROUP), ("lost+found", HOME)):
-        await services.storage().record(sample(clock, GIB, owner=owner, area=area))
+        await record(services, GIB, owner=owner, area=area)
     seen = await services.storage().now(person("mia"))
     assert {(use.area, use.owner) for use in seen} == {(HOME, "mia"), (GROUP, "lensing")}
     assert await services.storage().now(person("eve")) == []
@@ -56,7 +56,7 @@ async def test_people_see_their_home_and_their_groups_and_no_more(
 async def test_a_directory_of_nobody_is_reported_and_not_lost(
     services: Factory, clock: HeldClock
 ) -> None:
-    await services.storage().record(sample(clock, 3 * GIB, owner="old-colleague"))
+    await record(services, 3 * GIB, owner="old-colleague")
     (use,) = [use for use in await services.storage().now(OPERATOR) if not use.known]
     assert (use.owner, use.sample and use.sample.bytes) == ("old-colleague", 3 * GIB)
 
@@ -64,7 +64,7 @@ async def test_a_directory_of_nobody_is_reported_and_not_lost(
 async def test_a_place_that_is_gone_holds_nothing_now_and_keeps_its_past(
     services: Factory, clock: HeldClock
 ) -> None:
-    await services.storage().record(sample(clock, GIB))
+    await record(services, GIB)
     await services.storage().note_present(HOME, ["ada"])
     use = await services.storage().of(HOME, "mia")
     assert (use.sample, use.state) == (None, StorageState.UNKNOWN)
@@ -73,17 +73,16 @@ async def test_a_place_that_is_gone_holds_nothing_now_and_keeps_its_past(
 
 async def test_the_largest_folders_come_along(services: Factory, clock: HeldClock) -> None:
     folders = [Folder(path="data", allocated_bytes=GIB, files=9)]
-    await services.storage().record(sample(clock, GIB), folders)
+    await record(services, GIB, largest=folders)
     assert (await services.storage().of(HOME, "mia")).largest == folders
 
 
 async def test_a_late_result_does_not_replace_a_newer_one(
     services: Factory, clock: HeldClock
 ) -> None:
-    late = sample(clock, GIB)
-    clock.advance(timedelta(seconds=60))
-    await services.storage().record(sample(clock, 2 * GIB))
-    await services.storage().record(late)
+    await record(services, 2 * GIB)
+    clock.advance(-timedelta(seconds=60))
+    await record(services, GIB)
     now = (await services.storage().of(HOME, "mia")).sample
     assert now is not None
     assert now.bytes == 2 * GIB
@@ -98,7 +97,7 @@ async def test_of_each_hour_and_after_a_month_of_each_day_the_last_sample_stays(
     start = clock.now()
     for minutes in (*[480] * 3 * 34, 20, 20, 20, 20):
         clock.advance(timedelta(minutes=minutes))
-        await services.storage().record(sample(clock, GIB))
+        await record(services, GIB)
     before = await services.storage().daily(start.date())
     assert await services.storage().thin() == 3 * 2 + 2 + 1  # of three days, of two hours
     kept = await services.storage().history(OPERATOR, HOME, "mia", start, clock.now())
@@ -161,7 +160,7 @@ async def test_each_threshold_is_told_once_until_the_place_was_below_it(
     services: Factory, clock: HeldClock
 ) -> None:
     for gib in (7, 8.5, 9, 9.6, 10, 11, 5, 5, 8.5):
-        await services.storage().record(sample(clock, int(gib * GIB)))
+        await record(services, int(gib * GIB))
         clock.advance(timedelta(hours=1))
     assert await _titles(services, "mia") == [
         "Your home is 85 % full",
@@ -175,11 +174,11 @@ async def test_a_group_folder_is_first_its_managers_matter_then_everybodys(
     services: Factory, clock: HeldClock
 ) -> None:
     await _grant(services, clock, 10, Policy.DENY)
-    await services.storage().record(sample(clock, 9 * GIB, owner="lensing", area=GROUP))
+    await record(services, 9 * GIB, owner="lensing", area=GROUP)
     assert await _titles(services, "mia") == []
     assert await _titles(services, "max") == ["The folder of 'lensing' is 90 % full"]
     clock.advance(timedelta(hours=1))
-    await services.storage().record(sample(clock, 10 * GIB, owner="lensing", area=GROUP))
+    await record(services, 10 * GIB, owner="lensing", area=GROUP)
     (notice,) = await services.notices().unread("mia")
     assert (notice.severity, notice.group) == (Severity.URGENT, "lensing")
 
@@ -187,7 +186,7 @@ async def test_a_group_folder_is_first_its_managers_matter_then_everybodys(
 async def test_too_many_files_are_as_full_as_too_many_bytes(
     services: Factory, clock: HeldClock
 ) -> None:
-    use = await services.storage().record(sample(clock, 1, files=1000))
+    use = await record(services, 1, files=1000)
     assert use.state is StorageState.OVER
     assert "1,000 of 1,000 files allowed" in use.message
 
@@ -198,15 +197,19 @@ async def test_too_many_files_are_as_full_as_too_many_bytes(
 async def test_over_quota_only_a_rescue_session_starts_and_the_place_is_measured_again(
     services: Factory, clock: HeldClock
 ) -> None:
-    await services.storage().record(sample(clock, 12 * GIB))
+    await record(services, 12 * GIB)
     reason = await services.storage().check_start("mia", "lensing")
     assert reason is not None
     assert reason.code == "over-storage-quota"
     for told in ("12 GiB of 10 GiB", "rescue session", "your administrator", "Delete or move"):
         assert told in reason.message
-    assert await services.storage().requested() == [(HOME, "mia")]
-    await services.storage().record(sample(clock, 2 * GIB))
-    assert await services.storage().requested() == []
+    job = await services.storage().job(requested=True)
+    assert job is not None
+    assert job.only == ["home/mia"]
+    await record(services, 2 * GIB)
+    assert await services.storage().job(requested=True) is not None  # may be from before
+    await record(services, 2 * GIB, requested=True)
+    assert await services.storage().job(requested=True) is None
     assert await services.storage().check_start("mia", "lensing") is None
 
 
@@ -214,7 +217,7 @@ async def test_a_full_group_folder_keeps_from_that_group_only(
     services: Factory, clock: HeldClock
 ) -> None:
     await _grant(services, clock, 1, Policy.DENY)
-    await services.storage().record(sample(clock, GIB, owner="lensing", area=GROUP))
+    await record(services, GIB, owner="lensing", area=GROUP)
     reason = await services.storage().check_start("mia", "lensing")
     assert reason is not None
     assert "The folder of the group 'lensing'" in reason.message
@@ -225,7 +228,7 @@ async def test_where_the_policy_is_to_warn_nobody_is_kept(
     services: Factory, clock: HeldClock
 ) -> None:
     await _grant(services, clock, 1, Policy.WARN)
-    use = await services.storage().record(sample(clock, GIB, owner="lensing", area=GROUP))
+    use = await record(services, GIB, owner="lensing", area=GROUP)
     assert use.state is StorageState.OVER
     assert await services.storage().check_start("mia", "lensing") is None
 
@@ -234,7 +237,7 @@ async def test_where_the_policy_is_to_warn_nobody_is_kept(
 async def test_old_figures_and_a_clock_that_jumped_keep_nobody(
     services: Factory, clock: HeldClock, jump: timedelta
 ) -> None:
-    await services.storage().record(sample(clock, 12 * GIB))
+    await record(services, 12 * GIB)
     clock.advance(jump)
     assert await services.storage().check_start("mia", "lensing") is None
     assert (await services.storage().of(HOME, "mia")).state is StorageState.UNKNOWN
@@ -253,7 +256,7 @@ async def test_people_can_have_their_home_measured_anew_but_not_all_the_time(
     storage = services.storage()
     with pytest.raises(NotMeasured):
         await storage.resample(person("mia"), HOME, "mia")
-    await storage.record(sample(clock, 12 * GIB))
+    await record(services, 12 * GIB)
     with pytest.raises(ResampledJustNow):
         await storage.resample(person("mia"), HOME, "mia")
     clock.advance(timedelta(seconds=20))

@@ -11,7 +11,8 @@ from argon2.exceptions import VerifyMismatchError
 
 from dachub.config import Settings
 from dachub.directory.models import Principal, PrincipalKind
-from dachub.local.layout import Layout, write_private
+from dachub.infra.files import write_private
+from dachub.local.layout import Layout
 from dachub.model.people import Role
 from dachub.model.usage import Policy, Resource
 from dachub.server.factory import Process

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from dachub.local.layout import write_private
+from dachub.infra.files import write_private
 
 POLL_SECONDS = 0.1
 

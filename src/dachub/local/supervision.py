@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from dachub.local.layout import Layout, write_private
+from dachub.infra.files import write_private
+from dachub.local.layout import Layout
 from dachub.local.processes import ChildSpec, ProcessRecord
 from dachub.model.problems import Unavailable
 

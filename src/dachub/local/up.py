@@ -18,9 +18,10 @@ import httpx
 from dachub import config, migrations
 from dachub.config import Settings, external_database_url
 from dachub.hub import cgroups
+from dachub.infra.files import write_private
 from dachub.local import checks, firstrun
 from dachub.local.findings import StartRefused, refuse_on_errors
-from dachub.local.layout import Layout, write_private
+from dachub.local.layout import Layout
 from dachub.local.leftovers import end_leftovers
 from dachub.local.postgres import EmbeddedPostgres
 from dachub.local.supervision import STOP_SECONDS, PartState, Supervisor

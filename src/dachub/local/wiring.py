@@ -21,7 +21,8 @@ from dachub.config import (
     smtp_password,
 )
 from dachub.hub.settings import HubSettings, LocalSpawnSettings
-from dachub.local.layout import Layout, write_private
+from dachub.infra.files import write_private
+from dachub.local.layout import Layout
 from dachub.local.processes import ChildSpec
 from dachub.local.supervision import Supervisor
 from dachub.model.problems import Unavailable

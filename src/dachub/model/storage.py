@@ -67,6 +67,7 @@ class StorageUse(BaseModel):
     sample: StorageSample | None = None
     limit_bytes: int | None = Field(default=None, description="null: no limit")
     limit_files: int | None = Field(default=None, description="null: no limit")
+    enforced: bool = Field(default=False, description="The file system itself keeps to the limits")
     state: StorageState = StorageState.UNKNOWN
     message: str = Field(default="", description="For the person; empty while all is well")
     largest: list[Folder] = Field(default=[], description="The largest folders, largest first")

@@ -27,6 +27,7 @@ from dachub.server.hubapi import HubAPI
 from dachub.storage.services import Storage
 
 PAUSE_SECONDS_MAX = 60
+RUN_SECONDS_MAX = 120
 
 
 class Factory:
@@ -128,6 +129,8 @@ class Worker:
     ----------
     every_seconds
         Pause after a run that went well; doubled after each that did not, up to a minute.
+    run_seconds
+        A run that takes longer is cancelled.
     failures
         Runs in a row that went wrong.
     """
@@ -136,6 +139,7 @@ class Worker:
     every_seconds: float
     run: Callable[[Process], Awaitable[str]]
     pause: Callable[[Process], float] | None = None
+    run_seconds: float = RUN_SECONDS_MAX
     succeeded_at: datetime | None = None
     outcome: str = ""
     failures: int = 0

@@ -14,6 +14,7 @@ from dachub.model.problems import DachubError
 from dachub.model.units import day_start
 from dachub.notices.services import MailService
 from dachub.server.factory import Process, Worker
+from dachub.server.sampling import storage_workers
 from dachub.server.stopping import (
     end_disabled,
     notice_leavers,
@@ -23,7 +24,6 @@ from dachub.server.stopping import (
 
 log = structlog.get_logger(__name__)
 
-RUN_SECONDS_MAX = 120
 STOPS_EVERY_SECONDS = 5
 DISABLED_EVERY_SECONDS = 2
 MAILS_EVERY_SECONDS = 5
@@ -105,6 +105,7 @@ class Workers:
             Worker("stops", STOPS_EVERY_SECONDS, stop_due),
             Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
             Worker("mails", MAILS_EVERY_SECONDS, send_mails),
+            *storage_workers(),
         ]
 
     @asynccontextmanager
@@ -156,7 +157,10 @@ class Workers:
 
     async def _run(self, worker: Worker) -> None:
         try:
-            async with asyncio.timeout(RUN_SECONDS_MAX), self._process.alone(worker.name) as alone:
+            async with (
+                asyncio.timeout(worker.run_seconds),
+                self._process.alone(worker.name) as alone,
+            ):
                 outcome = await worker.run(self._process) if alone else "another replica does it"
         except Exception as error:
             worker.failures += 1

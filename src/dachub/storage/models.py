@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from dachub.model.problems import DachubError
-from dachub.model.storage import Folder, StorageArea, StorageSample
+from dachub.model.storage import Folder, StorageArea, StorageMethod, StorageSample
 
 
 class ResampledJustNow(DachubError):
@@ -30,6 +34,8 @@ class Place:
 
     Attributes
     ----------
+    enforced
+        The file system itself holds it to its limits.
     told_percent, told_count
         The highest threshold that people were told of, and how often they were told anything.
     """
@@ -38,6 +44,7 @@ class Place:
     owner: str
     known: bool
     present: bool
+    enforced: bool
     sample: StorageSample | None
     tried_at: datetime | None
     requested_at: datetime | None
@@ -59,3 +66,77 @@ class Limits:
     bytes: int | None
     files: int | None
     binding: bool = True
+
+
+class Measurement(BaseModel):
+    """What a place holds, as :class:`dachub.model.storage.StorageSample` tells it."""
+
+    method: StorageMethod
+    bytes: int
+    allocated_bytes: int
+    files: int
+    unreadable: int = 0
+    largest: list[Folder] = []
+
+
+class Allowed(BaseModel):
+    """What the file system is told that a place may hold; ``None`` is no limit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bytes: int | None = None
+    files: int | None = None
+
+
+class SamplingJob(BaseModel):
+    """What a sampling process is told, as JSON on its standard input.
+
+    Attributes
+    ----------
+    only
+        ``area/owner`` of the places to measure, in this order; ``None``: all that are due.
+    tried_at
+        When each place was last looked at, by ``area/owner``.
+    defaults, allowed
+        Limits to set where the file system can enforce them: by area, and of single places.
+    """
+
+    areas: dict[StorageArea, Path]
+    state: Path
+    method: str
+    processes: int
+    files_per_second: int
+    turn_seconds: float
+    only: list[str] | None = None
+    tried_at: dict[str, datetime] = {}
+    due_before: datetime | None = None
+    defaults: dict[StorageArea, Allowed] = {}
+    allowed: dict[str, Allowed] = {}
+
+
+class ReportKind(StrEnum):
+    """What a line of a sampling process tells."""
+
+    LISTED = "listed"  # which places of an area there are
+    MEASURED = "measured"
+    UNFINISHED = "unfinished"  # the turn was over; the next one goes on there
+    ADVANCED = "advanced"  # a walk goes on; its files so far
+    FAILED = "failed"
+
+
+class SamplingReport(BaseModel):
+    """One line of a sampling process, as JSON on its standard output."""
+
+    kind: ReportKind
+    area: StorageArea
+    owner: str = ""
+    owners: list[str] = []
+    measurement: Measurement | None = None
+    enforced: bool = False
+    files: int = 0
+    text: str = ""
+
+
+def place_key(area: StorageArea, owner: str) -> str:
+    """``area/owner``: names one place among all."""
+    return f"{area.value}/{owner}"

@@ -39,7 +39,8 @@ class SampleRow(Base):
 class PlaceRow(Base):
     """A place that is measured: when it was tried and asked for, and what people were told.
 
-    ``known`` says that there is such a person or group, ``present`` that there is such a directory.
+    ``known`` says that there is such a person or group, ``present`` that there is such a directory,
+    ``enforced`` that the file system itself holds it to its limits.
     ``told_percent`` is the highest threshold they were told of since the place was last below it,
     ``told_count`` how often they were told anything: it tells one rise from the next.
     """
@@ -57,6 +58,7 @@ class PlaceRow(Base):
     owner: Mapped[str] = mapped_column(primary_key=True)
     known: Mapped[bool]
     present: Mapped[bool] = mapped_column(default=True)
+    enforced: Mapped[bool] = mapped_column(default=False)
     sampled_at: Mapped[datetime | None]
     tried_at: Mapped[datetime | None]
     requested_at: Mapped[datetime | None]

@@ -12,7 +12,7 @@ from dachub.model.people import Role
 from dachub.model.problems import InvalidInput
 from dachub.model.storage import StorageArea, StorageLimit
 from dachub.model.usage import AllocationRecord, Policy, Resource
-from dachub.storage.models import Limits
+from dachub.storage.models import Allowed, Limits
 from dachub.storage.settings import StorageSettings
 from dachub.storage.store.places import PlaceStore
 
@@ -59,29 +59,32 @@ class LimitService:
             for record in await self._allocations.in_force(Resource.FILE_BYTES):
                 granted.setdefault(record.group, []).append(record)
         return [
-            self._limits(area, exceptions.get((area, owner)), granted.get(owner, []))
+            self._limits(
+                area,
+                exceptions.get((area, owner)),
+                granted.get(owner, []) if area is StorageArea.GROUP else [],
+            )
             for area, owner in places
         ]
+
+    def defaults(self) -> dict[StorageArea, Allowed]:
+        """What a place may hold of which nothing else is known."""
+        settings = self._settings
+        return {
+            StorageArea.HOME: Allowed(bytes=settings.home_bytes, files=settings.home_files),
+            StorageArea.GROUP: Allowed(bytes=settings.group_bytes, files=settings.group_files),
+        }
 
     def _limits(
         self, area: StorageArea, own: StorageLimit | None, granted: list[AllocationRecord]
     ) -> Limits:
-        match area:
-            case StorageArea.HOME:
-                default_bytes, default_files = self._settings.home_bytes, self._settings.home_files
-                granted = []
-            case StorageArea.GROUP:
-                default_bytes = self._settings.group_bytes
-                default_files = self._settings.group_files
-            case StorageArea.DATABASE:
-                return Limits(None, None)
+        default = self.defaults().get(area, Allowed())
+        allowed_bytes = default.bytes if own is None or own.bytes is None else own.bytes
         if granted:
-            allowed_bytes: int | None = sum(record.amount for record in granted)
-        else:
-            allowed_bytes = default_bytes if own is None or own.bytes is None else own.bytes
+            allowed_bytes = sum(record.amount for record in granted)
         return Limits(
             bytes=allowed_bytes,
-            files=default_files if own is None or own.files is None else own.files,
+            files=default.files if own is None or own.files is None else own.files,
             binding=not granted or any(record.policy not in LENIENT for record in granted),
         )
 

@@ -14,10 +14,19 @@ from dachub.model.names import is_username
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import NotFound, PermissionDenied
-from dachub.model.storage import Folder, StorageArea, StorageSample, StorageState, StorageUse
+from dachub.model.storage import StorageArea, StorageSample, StorageState, StorageUse
 from dachub.model.units import day_start, spoken_bytes
 from dachub.notices.services import NoticeService
-from dachub.storage.models import Limits, NotMeasured, Place, ResampledJustNow
+from dachub.storage.models import (
+    Allowed,
+    Limits,
+    Measurement,
+    NotMeasured,
+    Place,
+    ResampledJustNow,
+    SamplingJob,
+    place_key,
+)
 from dachub.storage.services.limits import LimitService, require_reader
 from dachub.storage.settings import StorageSettings
 from dachub.storage.store.places import PlaceStore
@@ -25,6 +34,8 @@ from dachub.storage.store.places import PlaceStore
 HOURLY_DAYS = 30
 """For how long every hour is kept; of earlier days the last sample stays."""
 FULL_PERCENT = 100
+TURN_SECONDS = 60
+"""For how long a place is walked before others have their turn."""
 REQUEST_LOST_SECONDS = 600
 """A measurement that was asked for longer ago is asked for again: it was lost, or is very long."""
 
@@ -143,32 +154,80 @@ class StorageService:
 
     # --- Measuring ------------------------------------------------------------------------------
 
-    async def tried(self) -> dict[tuple[StorageArea, str], datetime]:
-        """When each place was last looked at, to its end or not."""
-        return {
-            (place.area, place.owner): place.tried_at
-            for place in await self._store.places()
-            if place.tried_at is not None
-        }
+    async def job(self, *, requested: bool = False) -> SamplingJob | None:
+        """What is to be measured now; ``None`` if nobody asked, where only that is wanted."""
+        only = [place_key(*place) for place in await self._store.requested()] if requested else None
+        if only == []:
+            return None
+        settings = self._settings
+        places = await self._store.places()
+        limits = await self._limits.of([(place.area, place.owner) for place in places])
+        return SamplingJob(
+            areas={StorageArea.HOME: settings.homes, StorageArea.GROUP: settings.groups},
+            state=settings.state,
+            method=settings.method,
+            processes=settings.processes,
+            files_per_second=settings.files_per_second,
+            turn_seconds=TURN_SECONDS,
+            only=only,
+            tried_at={
+                place_key(place.area, place.owner): place.tried_at
+                for place in places
+                if place.tried_at is not None
+            },
+            due_before=self._clock.now() - timedelta(seconds=settings.every_seconds),
+            defaults=self._limits.defaults() if settings.enforce else {},
+            allowed={
+                place_key(place.area, place.owner): Allowed(bytes=limit.bytes, files=limit.files)
+                for place, limit in zip(places, limits, strict=True)
+            }
+            if settings.enforce
+            else {},
+        )
 
-    async def requested(self) -> Sequence[tuple[StorageArea, str]]:
-        """Places that somebody asked to measure, the first to ask first."""
-        return await self._store.requested()
+    async def record(
+        self,
+        area: StorageArea,
+        owner: str,
+        measured: Measurement,
+        *,
+        enforced: bool = False,
+        requested: bool = False,
+    ) -> StorageUse:
+        """Keep what was measured just now, and tell people where a threshold was passed.
 
-    async def record(self, sample: StorageSample, largest: Sequence[Folder] = ()) -> StorageUse:
-        """Keep what was measured, and tell people where a threshold was passed."""
-        known = await self._is_known(sample.area, sample.owner)
-        await self._store.add_sample(sample, largest, known=known)
-        await self._store.request(sample.area, sample.owner, None)
-        place, limits = await self._place(sample.area, sample.owner)
+        Parameters
+        ----------
+        requested
+            Somebody asked for it: what was measured of its own accord may be from before they did.
+        """
+        sample = StorageSample(
+            area=area,
+            owner=owner,
+            sampled_at=self._clock.now(),
+            **measured.model_dump(exclude={"largest"}),
+        )
+        known = await self._is_known(area, owner)
+        await self._store.add_sample(sample, measured.largest, known=known, enforced=enforced)
+        if requested:
+            await self._store.request(area, owner, None)
+        place, limits = await self._place(area, owner)
         if known:
             await self._tell(place, limits)
         return self._use(place, limits)
 
-    async def note_unfinished(self, area: StorageArea, owner: str) -> None:
-        """Note that a place takes longer: others have their turn before it goes on."""
+    async def note_tried(self, area: StorageArea, owner: str, *, give_up: bool = False) -> None:
+        """Note that a place was looked at without a result; others have their turn first.
+
+        Parameters
+        ----------
+        give_up
+            Whoever asked to measure it gets no answer: it cannot be measured.
+        """
         known = await self._is_known(area, owner)
         await self._store.note_tried(area, owner, self._clock.now(), known=known)
+        if give_up:
+            await self._store.request(area, owner, None)
 
     async def note_present(self, area: StorageArea, owners: Collection[str]) -> None:
         """Note which places of an area there are; of others the past stays."""
@@ -188,7 +247,7 @@ class StorageService:
 
     async def _place(self, area: StorageArea, owner: str) -> tuple[Place, Limits]:
         found = await self._store.places(area=area, owners=[owner])
-        nothing = Place(area, owner, True, False, None, None, None, (), 0, 0)
+        nothing = Place(area, owner, True, False, False, None, None, None, (), 0, 0)
         (limits,) = await self._limits.of([(area, owner)])
         return (found[0] if found else nothing), limits
 
@@ -226,6 +285,7 @@ class StorageService:
             sample=sample,
             limit_bytes=limits.bytes,
             limit_files=limits.files,
+            enforced=place.enforced,
             state=state,
             message=message,
             largest=list(place.largest) if place.present else [],

@@ -56,7 +56,7 @@ class PlaceStore:
         )
 
     async def add_sample(
-        self, sample: StorageSample, largest: Sequence[Folder], *, known: bool
+        self, sample: StorageSample, largest: Sequence[Folder], *, known: bool, enforced: bool
     ) -> None:
         """Keep a sample, and make it the place's last unless a later one is there already."""
         values = {name: getattr(sample, name) for name in _SAMPLE}
@@ -77,17 +77,18 @@ class PlaceStore:
             owner=sample.owner,
             known=known,
             present=True,
+            enforced=enforced,
             sampled_at=sample.sampled_at,
             tried_at=sample.sampled_at,
             largest=[folder.model_dump() for folder in largest],
             told_percent=0,
             told_count=0,
         )
-        now = {name: place.excluded[name] for name in ("known", "present", "sampled_at", "largest")}
+        names = ("known", "present", "enforced", "sampled_at", "tried_at", "largest")
         await self._session.execute(
             place.on_conflict_do_update(
                 index_elements=["area", "owner"],
-                set_={**now, "tried_at": place.excluded.tried_at},
+                set_={name: place.excluded[name] for name in names},
                 where=func.coalesce(PlaceRow.sampled_at <= place.excluded.sampled_at, True),
             )
         )
@@ -95,7 +96,7 @@ class PlaceStore:
     async def note_tried(self, area: StorageArea, owner: str, at: datetime, *, known: bool) -> None:
         """Note that a place was looked at but not to its end."""
         place = insert(PlaceRow).values(
-            area=area.value, owner=owner, known=known, present=True, tried_at=at,
+            area=area.value, owner=owner, known=known, present=True, enforced=False, tried_at=at,
             largest=[], told_percent=0, told_count=0,
         )  # fmt: skip
         await self._session.execute(
@@ -231,6 +232,7 @@ def _place(row: PlaceRow, sample: SampleRow | None) -> Place:
         owner=row.owner,
         known=row.known,
         present=row.present,
+        enforced=row.enforced,
         sample=None if sample is None else _sample(sample),
         tried_at=row.tried_at,
         requested_at=row.requested_at,
