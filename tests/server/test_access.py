@@ -135,6 +135,13 @@ def examples(world: World) -> dict[str, Example]:
         "POST /requests/{request_id}/grant": ok(f"{request}/grant", {}),
         "POST /requests/{request_id}/decline": ok(f"{request}/decline", {"reason": "no"}),
         "POST /requests/{request_id}/withdraw": ok(f"{request}/withdraw"),
+        "GET /storage?user": ok("/storage?user=mia"),
+        "GET /storage?group": ok(f"/storage?group={GROUP}"),
+        "GET /storage/history?user": ok("/storage/history?user=mia"),
+        "GET /storage/history?group": ok(f"/storage/history?group={GROUP}"),
+        "POST /storage/me/resample": ok("", None, 404),  # nobody has a home here
+        "GET /storage/limits?group": ok(f"/storage/limits?group={GROUP}"),
+        "POST /storage/limits": ok("", {"user": "mia", "bytes": 1, "reason": "x"}, 201),
         "GET /audit?group": ok(f"/audit?group={GROUP}"),
     }
     group = f"/groups/{GROUP}"

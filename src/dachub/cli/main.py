@@ -19,6 +19,7 @@ from dachub.cli import (
     series,
     session,
     state,
+    storage,
     usage,
     user,
 )
@@ -56,6 +57,7 @@ app.add_typer(request.app, name="request")
 app.add_typer(usage.app, name="usage")
 app.add_typer(session.app, name="session")
 app.add_typer(export.app, name="export")
+app.add_typer(storage.app, name="storage")
 app.command()(audit.audit)
 app.command()(state.status)
 app.command()(state.doctor)

@@ -19,6 +19,7 @@ from dachub.storage.services import StorageService
 log = structlog.get_logger(__name__)
 
 STORAGE = "storage"
+REQUESTS = "storage-requests"
 STORAGE_EVERY_SECONDS = 60
 REQUESTS_EVERY_SECONDS = 2
 THIN_EVERY_SECONDS = 24 * 3600
@@ -40,7 +41,7 @@ def storage_workers() -> list[Worker]:
     day = RUN_SECONDS_MAX
     return [
         Worker(STORAGE, STORAGE_EVERY_SECONDS, sample_due, run_seconds=day),
-        Worker("storage-requests", REQUESTS_EVERY_SECONDS, sample_requested, run_seconds=day),
+        Worker(REQUESTS, REQUESTS_EVERY_SECONDS, sample_requested, run_seconds=day),
         Worker("storage-thinning", THIN_EVERY_SECONDS, thin_samples),
     ]
 

@@ -1,8 +1,8 @@
 """``python -m dachub.storage.sample``: measures places, in a process of low priority.
 
-The service gives a :class:`SamplingJob` on standard input and reads a :class:`SamplingReport` a line
-from standard output. It may be killed at any moment: what was reported is done, an unfinished walk
-is remembered in the state directory.
+The service gives a :class:`SamplingJob` on standard input and reads a :class:`SamplingReport` a
+line from standard output. It may be killed at any moment: what was reported is done, an unfinished
+walk is remembered in the state directory.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def _measure(job: SamplingJob, place: Found, samplers: Samplers) -> None:
     # What somebody asked for begins anew: they want to see what they have just removed.
     name = place.key if job.only is None else f"{place.key}/requested"
     try:
-        enforced = samplers.enforce(place.path, allowed) if job.defaults else False
-        measurement = samplers.of(place.path).measure(name, place.path)
-    except SamplerFailed as error:
+        enforced = samplers.enforce(place.path, allowed)
+        measurement = samplers.measure(name, place.path)
+    except (SamplerFailed, OSError) as error:
         _report(ReportKind.FAILED, place.area, place.owner, text=str(error))
         return
     kind = ReportKind.UNFINISHED if measurement is None else ReportKind.MEASURED

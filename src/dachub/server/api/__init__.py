@@ -15,6 +15,7 @@ from dachub.server.api import (
     requests,
     series,
     sessions,
+    storage,
     usage,
     users,
 )
@@ -34,6 +35,7 @@ for _resource in (
     allocations,
     series,
     requests,
+    storage,
     audit,
 ):
     router.include_router(_resource.router)

@@ -27,6 +27,7 @@ _MEANINGS = {
     409: "Contradicts what is",
     413: "Too large",
     422: "Not to be understood",
+    429: "Too often",
     503: "The database or the hub does not answer",
 }
 

@@ -84,7 +84,9 @@ class PlaceStore:
             told_percent=0,
             told_count=0,
         )
-        names = ("known", "present", "enforced", "sampled_at", "tried_at", "largest")
+        names = ["known", "present", "enforced", "sampled_at", "tried_at"]
+        if sample.method is StorageMethod.WALK or largest:  # others know no folders
+            names.append("largest")
         await self._session.execute(
             place.on_conflict_do_update(
                 index_elements=["area", "owner"],
