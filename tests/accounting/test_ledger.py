@@ -236,8 +236,9 @@ async def test_usage_days_can_be_checked_and_rebuilt(
 
     await db.execute(text("update usage_day set milli_core_seconds = 1 where day = '2027-03-11'"))  # type: ignore[attr-defined]
     differences = await services.ledger().check_usage_days()
-    assert [(str(d.key.day), d.counted, d.expected) for d in differences] == [
-        ("2027-03-11", 1, 86_400_000)
+    assert [(d.table, str(d.key.day), d.counted, d.expected) for d in differences] == [
+        ("usage_day", "2027-03-11", 1, 86_400_000),
+        ("usage_month", "2027-03-01", 259_200_000, 172_800_001),
     ]
     assert await services.ledger().rebuild_usage_days() == 4
     assert await services.ledger().check_usage_days() == []

@@ -193,7 +193,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, order=True)
 class UsageKey:
-    """What ``usage_day`` is kept by."""
+    """What ``usage_day`` is kept by, and with the first of the month as day ``usage_month``."""
 
     day: date
     username: str
@@ -235,8 +235,9 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class UsageDifference:
-    """A row of ``usage_day`` that is not what the segments say, in milli-core-seconds."""
+    """A sum by day or month that is not what it is the sum of, in milli-core-seconds."""
 
+    table: str
     key: UsageKey
     counted: int
     expected: int

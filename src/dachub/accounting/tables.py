@@ -118,11 +118,9 @@ class CorrectionRow(Base):
     at: Mapped[datetime]
 
 
-class UsageDayRow(Base):
-    """Usage counted so far by what it is kept by; can be rebuilt from the segments."""
+class UsageSums:
+    """What counted usage is kept by, and how much there was; can be made anew from segments."""
 
-    __tablename__ = "usage_day"
-    __table_args__ = (Index(None, "group", "day"),)
     personal = Personal(
         person="username",
         plain=("group", "kind", "size", "environment"),
@@ -138,6 +136,20 @@ class UsageDayRow(Base):
     milli_core_seconds: Mapped[int] = mapped_column(BigInteger)
     memory_byte_seconds: Mapped[int] = mapped_column(Numeric(38, 0))
     gpu_seconds: Mapped[int] = mapped_column(BigInteger)
+
+
+class UsageDayRow(UsageSums, Base):
+    """Usage of a day."""
+
+    __tablename__ = "usage_day"
+    __table_args__ = (Index(None, "group", "day"),)
+
+
+class UsageMonthRow(UsageSums, Base):
+    """Usage of a month, under its first day: reports over years read no single days."""
+
+    __tablename__ = "usage_month"
+    __table_args__ = (Index(None, "group", "day"),)
 
 
 class AllocationRow(Base):

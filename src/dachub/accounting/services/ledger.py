@@ -182,9 +182,9 @@ class Ledger:
         return len(entries)
 
     async def rebuild_usage_days(self) -> int:
-        """Compute ``usage_day`` anew from the segments; returns the number of its rows."""
+        """Sum usage anew from the segments; returns the number of days' rows."""
         await self._store.lock()
-        return await self._store.rebuild_usage_days()
+        return await self._store.rebuild_usage()
 
     async def pseudonymise(self, before: datetime, limit: int) -> int:
         """Put pseudonyms in the place of names in sessions that ended before a moment.
@@ -213,10 +213,10 @@ class Ledger:
         return len(sessions)
 
     async def check_usage_days(self) -> list[UsageDifference]:
-        """Where ``usage_day`` is not what the segments say: nowhere, unless somebody meddled."""
+        """Where the sums are not what the segments say: nowhere, unless somebody meddled."""
         differences = await self._store.usage_differences()
         if differences:
-            log.error("usage_day differs from the segments", rows=len(differences))
+            log.error("the sums of usage differ from the segments", rows=len(differences))
         await self._workers.record(
             "check-usage-days", self._clock.now(), f"{len(differences)} differences"
         )

@@ -10,8 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
     RowMapping,
     case,
+    cast,
     delete,
     func,
     insert,
@@ -36,7 +38,13 @@ from dachub.accounting.models import (
 )
 from dachub.accounting.store.bulk import rows_of
 from dachub.accounting.store.corrections import correction_of, latest_corrections
-from dachub.accounting.tables import CorrectionRow, SegmentRow, SessionRow, UsageDayRow
+from dachub.accounting.tables import (
+    CorrectionRow,
+    SegmentRow,
+    SessionRow,
+    UsageDayRow,
+    UsageMonthRow,
+)
 from dachub.model.names import PSEUDONYM_PREFIX
 from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
@@ -56,29 +64,60 @@ _KEY = tuple(field.name for field in fields(UsageKey))
 _KEY_COLUMNS = ", ".join(f'"{name}"' for name in _KEY)
 _AMOUNTS = ("milli_core_seconds", "memory_byte_seconds", "gpu_seconds")
 
-# What usage_day must be: every segment split at midnights (UTC) as far as it is counted.
-_EXPECTED = """
-    select d::date as day, s.username, s."group", s.kind, s.size, s.environment,
-           sum(t.seconds * g.milli_cores)::bigint as milli_core_seconds,
-           sum(t.seconds::numeric * g.memory_bytes) as memory_byte_seconds,
-           sum(t.seconds * g.gpus)::bigint as gpu_seconds
-    from segment g
+# What usage_day must be: every segment split at midnights (UTC) as far as it is counted. Most lie
+# within a day and need no splitting. The array lets PostgreSQL expect few days, not a thousand.
+_DAYS = """
+    select day, s.username, s."group", s.kind, s.size, s.environment,
+           sum(seconds * piece.milli_cores)::bigint as milli_core_seconds,
+           sum(seconds::numeric * piece.memory_bytes) as memory_byte_seconds,
+           sum(seconds * piece.gpus)::bigint as gpu_seconds
+    from (
+        select session_id, milli_cores, memory_bytes, gpus,
+               (started_at at time zone 'UTC')::date as day,
+               extract(epoch from counted_to - started_at)::bigint as seconds
+        from segment
+        where (started_at at time zone 'UTC')::date = (counted_to at time zone 'UTC')::date
+          and {which}
+      union all
+        select session_id, milli_cores, memory_bytes, gpus, d::date,
+               extract(epoch from least(counted_to at time zone 'UTC', d + interval '1 day')
+                                  - greatest(started_at at time zone 'UTC', d))::bigint
+        from segment
+        cross join lateral unnest(array(select generate_series(
+            date_trunc('day', started_at at time zone 'UTC'),
+            counted_to at time zone 'UTC', interval '1 day'))) d
+        where (started_at at time zone 'UTC')::date < (counted_to at time zone 'UTC')::date
+          and {which}
+    ) piece
     join session s using (session_id)
-    cross join lateral generate_series(
-        date_trunc('day', g.started_at at time zone 'UTC'),
-        g.counted_to at time zone 'UTC', interval '1 day') d
-    cross join lateral (select extract(epoch from
-        least(g.counted_to at time zone 'UTC', d + interval '1 day')
-        - greatest(g.started_at at time zone 'UTC', d))::bigint as seconds) t
-    where t.seconds > 0 and {which}
+    where seconds > 0
     group by 1, 2, 3, 4, 5, 6
 """
-_EXPECTED_OF_ALL = _EXPECTED.format(which="true")
-_EXPECTED_OF_SOME = _EXPECTED.format(which="s.session_id = any(:session_ids)")
+_DAYS_OF_ALL = _DAYS.format(which="true")
+_DAYS_OF_SOME = _DAYS.format(which="session_id = any(:session_ids)")
+_MONTHS = """
+    select date_trunc('month', day)::date as day, username, "group", kind, size, environment,
+           sum(milli_core_seconds)::bigint as milli_core_seconds,
+           sum(memory_byte_seconds) as memory_byte_seconds,
+           sum(gpu_seconds)::bigint as gpu_seconds
+    from usage_day
+    group by 1, 2, 3, 4, 5, 6
+"""
+_SUMS: Mapping[type[UsageDayRow | UsageMonthRow], str] = {
+    UsageDayRow: _DAYS_OF_ALL,
+    UsageMonthRow: _MONTHS,
+}
+"""What usage is summed in, and what it must be; the months are those of the days."""
+# For all of the ledger at once: PostgreSQL may use more memory, and must not expect that looking up
+# millions of sessions one by one is quick.
+_LONG = """
+    select set_config('statement_timeout', '1h', true), set_config('work_mem', '128MB', true),
+           set_config('enable_nestloop', 'off', true)
+"""
 
 
 class LedgerStore:
-    """Sessions, segments and ``usage_day`` as one."""
+    """Sessions, segments, ``usage_day`` and ``usage_month`` as one."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -124,9 +163,7 @@ class LedgerStore:
 
     async def counted_of(self, session_ids: Collection[UUID]) -> dict[UsageKey, Amounts]:
         """The part of ``usage_day`` that is of these sessions."""
-        rows = await self._session.execute(
-            text(_EXPECTED_OF_SOME), {"session_ids": list(session_ids)}
-        )
+        rows = await self._session.execute(text(_DAYS_OF_SOME), {"session_ids": list(session_ids)})
         return {
             UsageKey(**{name: row[name] for name in _KEY}): Amounts(
                 **{name: int(row[name]) for name in _AMOUNTS}
@@ -141,12 +178,13 @@ class LedgerStore:
             .where(SessionRow.session_id == func.any(list(session_ids)))
             .values(username=case(names, value=SessionRow.username), server_name="")
         )
-        columns = UsageDayRow.__table__.columns
-        await self._session.execute(
-            delete(UsageDayRow).where(
-                UsageDayRow.username.in_(names), *(columns[name] == 0 for name in _AMOUNTS)
+        for table in _SUMS:
+            columns = table.__table__.columns
+            await self._session.execute(
+                delete(table).where(
+                    table.username.in_(names), *(columns[name] == 0 for name in _AMOUNTS)
+                )
             )
-        )
 
     async def _entries(self, *conditions: ColumnElement[bool]) -> dict[UUID, Entry]:
         columns = SessionRow.__table__.columns
@@ -230,7 +268,7 @@ class LedgerStore:
             )
 
     async def add_usage(self, deltas: Mapping[UsageKey, Amounts]) -> None:
-        """Add to ``usage_day``; amounts may be negative."""
+        """Add to the days and their months; amounts may be negative."""
         records = [
             {
                 **{name: getattr(key, name) for name in _KEY},
@@ -241,38 +279,46 @@ class LedgerStore:
         if not records:
             return
         names = list(records[0])
-        statement = upsert(UsageDayRow).from_select(
-            names, select(rows_of(UsageDayRow, names, records))
-        )
-        columns = UsageDayRow.__table__.columns
-        await self._session.execute(
-            statement.on_conflict_do_update(
-                index_elements=_KEY,
-                set_={name: columns[name] + statement.excluded[name] for name in _AMOUNTS},
+        new = rows_of(UsageDayRow, names, records)
+        month = cast(func.date_trunc("month", new.c.day), Date)
+        for table, day in ((UsageDayRow, new.c.day), (UsageMonthRow, month)):
+            key = [day, *(new.c[name] for name in _KEY[1:])]
+            sums = select(*key, *(func.sum(new.c[name]) for name in _AMOUNTS)).group_by(*key)
+            statement = upsert(table).from_select(names, sums)
+            columns = table.__table__.columns
+            await self._session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=_KEY,
+                    set_={name: columns[name] + statement.excluded[name] for name in _AMOUNTS},
+                )
             )
-        )
 
-    async def rebuild_usage_days(self) -> int:
-        """Replace ``usage_day`` by what the segments say; returns the number of rows."""
-        await self._session.execute(text("set local statement_timeout = '1h'"))
-        await self._session.execute(text("delete from usage_day"))
-        result = await self._session.execute(
-            text(
-                f"insert into usage_day ({_KEY_COLUMNS}, {', '.join(_AMOUNTS)}) {_EXPECTED_OF_ALL}"
+    async def rebuild_usage(self) -> int:
+        """Replace the sums by what the segments say; returns the number of days' rows."""
+        await self._session.execute(text(_LONG))
+        counts = []
+        for table, expected in _SUMS.items():
+            await self._session.execute(delete(table))
+            columns = f"{_KEY_COLUMNS}, {', '.join(_AMOUNTS)}"
+            made = await self._session.execute(
+                text(f"insert into {table.__tablename__} ({columns}) {expected}")
             )
-        )
-        return int(getattr(result, "rowcount", 0))
+            counts.append(int(getattr(made, "rowcount", 0)))
+        return counts[0]
 
     async def usage_differences(self) -> list[UsageDifference]:
-        """Rows of ``usage_day`` that differ from what the segments say."""
-        await self._session.execute(text("set local statement_timeout = '1h'"))
+        """Days that differ from what the segments say, and months from what the days say."""
+        await self._session.execute(text(_LONG))
+        return [difference for table in _SUMS for difference in await self._differences(table)]
+
+    async def _differences(self, table: type[UsageDayRow | UsageMonthRow]) -> list[UsageDifference]:
         rows = await self._session.execute(
             text(f"""
-            with expected as ({_EXPECTED_OF_ALL})
+            with expected as ({_SUMS[table]})
             select {_KEY_COLUMNS},
                    coalesce(c.milli_core_seconds, 0) as counted,
                    coalesce(e.milli_core_seconds, 0) as expected
-            from expected e full join usage_day c using ({_KEY_COLUMNS})
+            from expected e full join {table.__tablename__} c using ({_KEY_COLUMNS})
             where (coalesce(c.milli_core_seconds, 0), coalesce(c.memory_byte_seconds, 0),
                    coalesce(c.gpu_seconds, 0))
                is distinct from
@@ -283,7 +329,10 @@ class LedgerStore:
         )
         return [
             UsageDifference(
-                UsageKey(**{name: row[name] for name in _KEY}), row["counted"], row["expected"]
+                table.__tablename__,
+                UsageKey(**{name: row[name] for name in _KEY}),
+                row["counted"],
+                row["expected"],
             )
             for row in rows.mappings()
         ]

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import Rate, Span, Standing, Watch
-from dachub.accounting.store.usage import split
+from dachub.accounting.store.usage import Cut
 from dachub.accounting.tables import EnforcementRow, SegmentRow, SessionRow, StandingRow
 from dachub.model.units import day_start
 from dachub.model.usage import QuotaState, Resource, Usage
 
 ENFORCEMENT_LOCK = 0x64616368756204
+_Part = tuple[int, Span, date, date]
 _WATCH = [field.name for field in fields(Watch)]
 
-# Whole days come from usage_day; what it does not hold yet of open segments, and the edges of spans
-# that are no whole days, from the segments. A span that ends now has no edge there: nothing lies
-# behind it, so today's row is taken as it is.
+# Whole months and days come from their sums; what these do not hold yet of open segments, and the
+# edges of spans that are no whole days, from the segments. A span that ends now has no edge there:
+# nothing lies behind it, so today's row is taken as it is.
 _USED = """
 with span as (
     select * from unnest(cast(:id as int[]), cast(:group as text[]), cast(:username as text[]),
                          cast(:since as timestamptz[]), cast(:until as timestamptz[]))
              as span(id, "group", username, since, until)
+), months as (
+    select * from unnest(cast(:month_id as int[]), cast(:month_group as text[]),
+                         cast(:month_username as text[]), cast(:month_since as date[]),
+                         cast(:month_until as date[]))
+             as months(id, "group", username, since, until)
+), days as (
+    select * from unnest(cast(:day_id as int[]), cast(:day_group as text[]),
+                         cast(:day_username as text[]), cast(:day_since as date[]),
+                         cast(:day_until as date[]))
+             as days(id, "group", username, since, until)
 ), edge as (
     select * from unnest(cast(:edge_id as int[]), cast(:edge_group as text[]),
                          cast(:edge_username as text[]), cast(:edge_since as timestamptz[]),
@@ -54,12 +65,17 @@ with span as (
     from piece
     cross join lateral (select greatest(0, extract(epoch from until - since)) as seconds) length
   union all
-    select span.id, u.milli_core_seconds, u.memory_byte_seconds, u.gpu_seconds
-    from span
-    join usage_day u on u."group" = span."group"
-                        and (span.username is null or u.username = span.username)
-                        and u.day >= (span.since at time zone 'UTC')::date
-                        and u.day < (span.until at time zone 'UTC')::date
+    select days.id, u.milli_core_seconds, u.memory_byte_seconds, u.gpu_seconds
+    from days
+    join usage_day u on u."group" = days."group"
+                        and (days.username is null or u.username = days.username)
+                        and u.day >= days.since and u.day < days.until
+  union all
+    select months.id, u.milli_core_seconds, u.memory_byte_seconds, u.gpu_seconds
+    from months
+    join usage_month u on u."group" = months."group"
+                          and (months.username is null or u.username = months.username)
+                          and u.day >= months.since and u.day < months.until
 )
 select id, sum(milli_core_seconds)::bigint as milli_core_seconds,
        sum(memory_byte_seconds)::numeric(38, 0) as memory_byte_seconds,
@@ -100,20 +116,26 @@ class QuotaStore:
         """Usage in each span, open sessions counted to ``now``."""
         if not spans:
             return []
-        whole: list[tuple[int, Span, datetime, datetime]] = []
-        edges: list[tuple[int, Span, datetime, datetime]] = []
+        whole: list[_Part] = []
+        months: list[_Part] = []
+        days: list[_Part] = []
+        edges: list[_Part] = []
         for i, span in enumerate(spans):
             until = span.until if span.until < now else day_start(now) + timedelta(days=2)
             if span.since >= until:
                 continue
-            since, whole_until, cut = split(span.since, until)
-            whole.append((i, span, since, whole_until))
-            edges += [(i, span, *edge) for edge in cut]
+            cut = Cut.of(span.since, until)
+            whole.append((i, span, cut.since, cut.until))
+            months.append((i, span, *cut.months))
+            days += [(i, span, *stretch) for stretch in cut.days]
+            edges += [(i, span, *edge) for edge in cut.edges]
         rows = await self._session.execute(
             text(_USED),
             {
                 "now": now,
                 **_columns("", whole),
+                **_columns("month_", months),
+                **_columns("day_", days),
                 **_columns("edge_", edges),
             },
         )
@@ -184,9 +206,7 @@ class QuotaStore:
         )
 
 
-def _columns(
-    prefix: str, parts: Sequence[tuple[int, Span, datetime, datetime]]
-) -> dict[str, list[object]]:
+def _columns(prefix: str, parts: Sequence[_Part]) -> dict[str, list[object]]:
     return {
         f"{prefix}id": [i for i, *_ in parts],
         f"{prefix}group": [span.group for _, span, *_ in parts],

@@ -1,9 +1,11 @@
-"""Reads usage: whole days from ``usage_day``, the rest from the segments, in one statement."""
+"""Reads usage in one statement: whole months and days from their sums, the rest from segments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dachub.model.people import UNKNOWN_INSTITUTION
 from dachub.model.units import day_start
 from dachub.model.usage import Usage, UsageDimension, UsageRow
+
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+
+Moment = TypeVar("Moment", date, datetime)
 
 _COLUMNS: Mapping[UsageDimension, str] = {
     "day": "day",
@@ -26,8 +33,8 @@ _INSTITUTIONS = """
     left join unnest(cast(:usernames as text[]), cast(:institutions as text[]))
               as person(username, institution) using (username)"""
 
-# Pieces of segments are what usage_day cannot tell: the edges of the period that are no whole days,
-# and, on whole days, what it does not hold yet of open segments. One statement is one snapshot:
+# Pieces of segments are what the sums cannot tell: the edges of the period that are no whole days,
+# and, on whole days, what they do not hold yet of open segments. One statement is one snapshot:
 # nothing is seen twice or missed because a session ends meanwhile.
 _SQL = """
 with piece as (
@@ -61,9 +68,14 @@ with piece as (
   union all
     select day, username, "group", kind, size, environment,
            milli_core_seconds, memory_byte_seconds, gpu_seconds
-    from usage_day s
-    where day >= (cast(:whole_since as timestamptz) at time zone 'UTC')::date
-      and day < (cast(:whole_until as timestamptz) at time zone 'UTC')::date and {filter}
+    from unnest(cast(:day_since as date[]), cast(:day_until as date[])) as days(since, until)
+    join usage_day s on day >= days.since and day < days.until
+    where {filter}
+  union all
+    select day, username, "group", kind, size, environment,
+           milli_core_seconds, memory_byte_seconds, gpu_seconds
+    from usage_month s
+    where day >= :month_since and day < :month_until and {filter}
 )
 select {selected} coalesce(sum(milli_core_seconds), 0) as milli_core_seconds,
        coalesce(sum(memory_byte_seconds), 0) as memory_byte_seconds,
@@ -71,6 +83,52 @@ select {selected} coalesce(sum(milli_core_seconds), 0) as milli_core_seconds,
 from part {joined}
 {grouped}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A period cut into what is summed up already, and the rest.
+
+    Attributes
+    ----------
+    since, until
+        Its whole days, midnight to midnight; equal where there are none.
+    months
+        Of them the whole months: their first day, and the day after their last.
+    days
+        Of them the days before and after those months, in the same way.
+    edges
+        What is left of the period at its ends.
+    """
+
+    since: datetime
+    until: datetime
+    months: tuple[date, date]
+    days: tuple[tuple[date, date], ...]
+    edges: tuple[tuple[datetime, datetime], ...]
+
+    @classmethod
+    def of(cls, since: datetime, until: datetime, *, by_day: bool = False) -> Cut:
+        """Cut [since, until); ``by_day`` leaves the months in days."""
+        first, last = day_start(since - SECOND) + DAY, day_start(until)
+        if last < first:
+            return cls(since, since, (since.date(), since.date()), (), ((since, until),))
+        days = first.date(), last.date()
+        first_of_next = ((days[0] - DAY).replace(day=1) + 31 * DAY).replace(day=1)
+        months = first_of_next, days[1].replace(day=1)
+        if by_day or months[0] >= months[1]:
+            months = days[0], days[0]
+        return cls(
+            first,
+            last,
+            months,
+            _not_empty((days[0], months[0]), (months[1], days[1])),
+            _not_empty((since, first), (last, until)),
+        )
+
+
+def _not_empty(*stretches: tuple[Moment, Moment]) -> tuple[tuple[Moment, Moment], ...]:
+    return tuple((since, until) for since, until in stretches if since < until)
 
 
 class UsageStore:
@@ -97,7 +155,7 @@ class UsageStore:
         """
         filters = {"s.username": username, 's."group"': group, "s.kind": kind}
         given = {column: value for column, value in filters.items() if value is not None}
-        whole_since, whole_until, edges = split(since, until)
+        cut = Cut.of(since, until, by_day="day" in dimensions)
         columns = ", ".join(_COLUMNS[dimension] for dimension in dimensions)
         places = ", ".join(str(place + 1) for place in range(len(dimensions)))
         statement = _SQL.format(
@@ -112,10 +170,14 @@ class UsageStore:
             text(statement),
             {
                 "now": now,
-                "whole_since": whole_since,
-                "whole_until": whole_until,
-                "edge_since": [edge[0] for edge in edges],
-                "edge_until": [edge[1] for edge in edges],
+                "whole_since": cut.since,
+                "whole_until": cut.until,
+                "month_since": cut.months[0],
+                "month_until": cut.months[1],
+                "day_since": [days[0] for days in cut.days],
+                "day_until": [days[1] for days in cut.days],
+                "edge_since": [edge[0] for edge in cut.edges],
+                "edge_until": [edge[1] for edge in cut.edges],
                 "usernames": [*told],
                 "institutions": [*told.values()],
                 **{f"filter_{i}": value for i, value in enumerate(given.values())},
@@ -126,17 +188,3 @@ class UsageStore:
     async def total(self, group: str, since: datetime, until: datetime, now: datetime) -> Usage:
         """What a group used in [since, until)."""
         return (await self.rows(since=since, until=until, now=now, group=group))[0]
-
-
-def split(
-    since: datetime, until: datetime
-) -> tuple[datetime, datetime, list[tuple[datetime, datetime]]]:
-    """Whole days [first, last) of a period, and what is left of it at its edges."""
-    first = day_start(since)
-    if first < since:
-        first += timedelta(days=1)
-    last = day_start(until)
-    if last < first:
-        return since, since, [(since, until)]
-    edges = [(since, first), (last, until)]
-    return first, last, [edge for edge in edges if edge[0] < edge[1]]
