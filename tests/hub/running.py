@@ -166,6 +166,10 @@ class RunningHub:
     def log(self) -> str:
         return (self.directory / "hub.log").read_text(errors="replace")
 
+    def log_of(self, username: str) -> Path:
+        """What a person's server says."""
+        return self.directory / "server-logs" / f"{username}.log"
+
     def server_pids(self) -> list[int]:
         """Processes of servers this hub started, whoever watches them now."""
         mark = f"DACHUB_API_URL={self.service.url}/".encode()

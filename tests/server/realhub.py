@@ -61,8 +61,8 @@ c.JupyterHub.load_roles = [
     dict(name="user", scopes=["self", USE]),
     dict(name="server", scopes=["users:activity!user", "access:servers!server", USE]),
     dict(name="dachub-service", services=["dac"], scopes=["read:users", "list:users",
-         "read:servers", "delete:servers", "servers", "admin:server_state", "read:tokens",
-         "tokens"]),
+         "read:servers", "delete:servers", "delete:users", "servers", "admin:server_state",
+         "read:tokens", "tokens"]),
     dict(name="tests", services=["tests"], scopes=["admin:users", "admin:servers", "tokens"]),
 ]
 """

@@ -79,7 +79,7 @@ class SegmentRow(Base):
         Index("ix_segment_span", text("tstzrange(started_at, ended_at)"), postgresql_using="gist"),
         Index("ix_segment_open", "segment_id", postgresql_where=text("ended_at is null")),
     )
-    personal = Personal(through="session_id")
+    personal = Personal(through=("session_id", "session"))
 
     segment_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     session_id: Mapped[UUID] = mapped_column(ForeignKey("session.session_id"))
@@ -100,7 +100,7 @@ class CorrectionRow(Base):
         Index(None, "session_id", "correction_id"),
     )
     personal = Personal(
-        through="session_id",
+        through=("session_id", "session"),
         others=("author",),
         texts=("reason",),
         plain=("action",),

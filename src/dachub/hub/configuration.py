@@ -165,6 +165,7 @@ def _services(c: Any, settings: HubSettings) -> None:
                 "list:users",
                 "read:servers",
                 "delete:servers",
+                "delete:users",
                 "servers",
                 "admin:server_state",
                 "read:tokens",

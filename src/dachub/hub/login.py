@@ -86,6 +86,11 @@ class LoginBase(Authenticator):  # type: ignore[misc]
             return self._must_log_in(user, handler, error.message)
         return {"name": user.name, "admin": person.administrator}
 
+    async def delete_user(self, user: Any) -> None:
+        """Forget a person whom the hub deletes: the service has it do so, or an administrator."""
+        super().delete_user(user)
+        await runtime.current().forget(user.name, {"", *user.orm_user.orm_spawners})
+
     async def refresh_and_save(self, user: Any) -> None:
         """Refresh a person who has no page open; what changed is saved."""
         fresh = await self.refresh_user(user)

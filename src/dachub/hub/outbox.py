@@ -23,6 +23,24 @@ Topic = Literal["event", "login", "refusal"]
 
 KEEP_ENDED = timedelta(days=30)
 
+# Of events only those that the service refused for ever: the others must still be accounted. What
+# is no JSON must not make the write fail, which would be tried again before all others.
+_FORGET = (
+    "DELETE FROM session WHERE ended_at IS NOT NULL AND"
+    " CASE WHEN json_valid(body) THEN json_extract(body, '$.username') = :name END",
+    "DELETE FROM outbox WHERE topic <> 'event' AND (key = :identity OR CASE WHEN json_valid(body)"
+    " THEN :name IN (json_extract(body, '$.username'), json_extract(body, '$.claimed_name')) END)",
+    "DELETE FROM dead_letter WHERE key = :identity OR CASE WHEN json_valid(body) THEN :name IN"
+    " (json_extract(body, '$.username'), json_extract(body, '$.claimed_name'),"
+    " json_extract(body, '$.session.username')) END",
+    "UPDATE document SET etag = '', body ="
+    " (SELECT json_group_array(json(value)) FROM json_each(body)"
+    " WHERE json_extract(value, '$.username') <> :name)"
+    " WHERE CASE WHEN json_valid(body) THEN json_type(body) END = 'array'",
+    "DELETE FROM identity WHERE username = :name",
+    "DELETE FROM person WHERE username = :name",
+)
+
 
 def now() -> datetime:
     """Now, in UTC, cut to the whole second."""
@@ -276,6 +294,19 @@ class Outbox:
         rows = await self.storage.query("SELECT body FROM person WHERE username = ?", username)
         return HubPerson.model_validate_json(rows[0][0]) if rows else None
 
+    async def forget(self, username: str) -> None:
+        """Forget a person, but not what still must be accounted."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            found = connection.execute(
+                "SELECT issuer, subject FROM identity WHERE username = ?", (username,)
+            ).fetchone()
+            values = {"name": username, "identity": "\0".join(found) if found else None}
+            for statement in _FORGET:
+                connection.execute(statement, values)
+
+        await self._write(write)
+
     async def document(self, name: str) -> tuple[str, str] | None:
         """Copy of a document of the service: (ETag, body)."""
         rows = await self.storage.query("SELECT etag, body FROM document WHERE name = ?", name)
@@ -294,13 +325,16 @@ class Outbox:
         return await self.storage.flush()
 
     async def prune(self) -> None:
-        """Forget sessions that ended long ago."""
-        limit = text(now() - KEEP_ENDED)
-        await self._write(
-            lambda connection: connection.execute(
-                "DELETE FROM session WHERE ended_at < ?", (limit,)
+        """Forget sessions that ended long ago, and logins that were refused for ever by then."""
+        limit = (text(now() - KEEP_ENDED),)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM session WHERE ended_at < ?", limit)
+            connection.execute(
+                "DELETE FROM dead_letter WHERE topic <> 'event' AND refused_at < ?", limit
             )
-        )
+
+        await self._write(write)
 
     async def _write(self, write: Write) -> None:
         # Shielded: a request that is given up must not leave the order of writes to chance.

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -95,6 +96,15 @@ class Runtime:
             self._tasks.add(task)
             task.add_done_callback(self._finished)
 
+    async def forget(self, username: str, server_names: Iterable[str]) -> None:
+        """Forget a person: what the hub keeps beside JupyterHub's own database."""
+        await self.outbox.forget(username)
+        self.last_ends.pop(username, None)
+        if self.settings.local is not None:
+            directory = self.settings.local.log_directory
+            logs = [log_name(username, name) for name in server_names]
+            await asyncio.to_thread(_remove, [directory / name for name in logs])
+
     async def heartbeat(self, app: Any) -> None:
         """Note which servers are alive."""
         alive = [
@@ -173,6 +183,17 @@ class Runtime:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("A task of the hub ended", exc_info=error)
+
+
+def log_name(username: str, server_name: str) -> str:
+    """Name of the file with what a server says."""
+    return f"{username}-{server_name}.log" if server_name else f"{username}.log"
+
+
+def _remove(logs: Iterable[Path]) -> None:
+    for log_file in logs:
+        log_file.unlink(missing_ok=True)
+        log_file.with_suffix(".log.1").unlink(missing_ok=True)
 
 
 def _provider(openid: OpenIDSettings) -> Provider:

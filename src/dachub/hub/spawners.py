@@ -137,8 +137,7 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
         return local
 
     def _log_path(self) -> Path:
-        name = f"{self.user.name}-{self.name}" if self.name else self.user.name
-        return self._settings().log_directory / f"{name}.log"
+        return self._settings().log_directory / runtime.log_name(self.user.name, self.name)
 
     def _open_log(self, local: LocalSpawnSettings) -> IO[bytes]:
         local.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)

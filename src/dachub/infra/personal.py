@@ -25,7 +25,7 @@ class Personal:
     only_where
         (column, value): only rows with it are about a person; others' ``person`` is no username.
     through
-        Foreign key to the row that says whom a row is about, where ``person`` is not its own.
+        (column, table): the row there that has the same value tells whom a row is about.
     others
         Usernames of those who wrote or decided.
     details
@@ -46,7 +46,7 @@ class Personal:
 
     person: str | None = None
     only_where: tuple[str, str] | None = None
-    through: str | None = None
+    through: tuple[str, str] | None = None
     others: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Personal:
     @property
     def stated(self) -> frozenset[str]:
         """Every column that the statement speaks of."""
-        through = (self.through,) if self.through else ()
+        through = self.through[:1] if self.through else ()
         return frozenset(
             self.names + through + self.details + self.texts + self.documents
             + self.secrets + self.plain

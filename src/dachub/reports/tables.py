@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
+from dachub.infra.personal import Personal
 
 
 class ExportRunRow(Base):
@@ -22,6 +23,12 @@ class ExportRunRow(Base):
             unique=True,
             postgresql_where=text("state = 'prepared'"),
         ),
+    )
+    personal = Personal(
+        others=("prepared_by",),
+        plain=("format", "state", "destination"),
+        term="audit",
+        since="prepared_at",
     )
 
     run_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -42,6 +49,8 @@ class ExportFileRow(Base):
     """A file of an export; its content, compressed, is kept only until the export is done."""
 
     __tablename__ = "export_file"
+    # The names in a content are gone with it, once the export is done.
+    personal = Personal(plain=("name", "sha256", "content"))
 
     run_id: Mapped[int] = mapped_column(ForeignKey("export_run.run_id"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -66,6 +75,7 @@ class ExportItemRow(Base):
             postgresql_where=text("format = 'xdmod-jobs'"),
         ),
     )
+    personal = Personal(through=("session_id", "session"), plain=("format", "status", "sha256"))
 
     item_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("export_run.run_id"))

@@ -149,6 +149,21 @@ class HubAPI:
                 self._check(gone)
         self.forget_tokens()
 
+    async def delete_user(self, username: str) -> bool:
+        """Have the hub forget a person; ``False`` while a server of theirs still stops.
+
+        Raises
+        ------
+        HubUnavailable
+        """
+        answer = await self._request("DELETE", f"/users/{_quote(username)}")
+        if answer.status_code == 400:
+            return False
+        if answer.status_code != 404:
+            self._check(answer)
+        self.forget_tokens()
+        return True
+
     def forget_tokens(self) -> None:
         """Look every token up again when it is next used."""
         self._owners.clear()

@@ -14,6 +14,7 @@ from dachub.model.problems import DachubError
 from dachub.model.units import day_start
 from dachub.notices.services import MailService
 from dachub.server.factory import Process, Worker
+from dachub.server.privacy import forget_people, retain
 from dachub.server.sampling import storage_workers
 from dachub.server.stopping import (
     end_disabled,
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 STOPS_EVERY_SECONDS = 5
 DISABLED_EVERY_SECONDS = 2
 MAILS_EVERY_SECONDS = 5
+FORGET_EVERY_SECONDS = 5
+RETAIN_EVERY_SECONDS = 3600
 COUNT_EVERY_SECONDS = 600
 CHECK_EVERY_SECONDS = 24 * 3600
 DATABASE_EVERY_SECONDS = 1
@@ -104,6 +107,8 @@ class Workers:
             Worker("enforce", process.settings.quota.enforce_seconds, enforce),
             Worker("stops", STOPS_EVERY_SECONDS, stop_due),
             Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
+            Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
+            Worker("retention", RETAIN_EVERY_SECONDS, retain),
             Worker("mails", MAILS_EVERY_SECONDS, send_mails),
             *storage_workers(),
         ]

@@ -159,7 +159,7 @@ class LedgerStore:
             )
             .limit(limit)
         )
-        return dict(rows.tuples().all())
+        return dict(rows.all())
 
     async def counted_of(self, session_ids: Collection[UUID]) -> dict[UsageKey, Amounts]:
         """The part of ``usage_day`` that is of these sessions."""

@@ -93,6 +93,8 @@ class LoginService:
         if login.issuer == LOCAL_ISSUER:
             # Local accounts are made here, never by logging in.
             raise self._conflict(login, "there is no such local account")
+        if login.username is not None and await self._people.is_forgotten(login.username):
+            login = login.model_copy(update={"username": None})  # the hub remembers too much
         for username in _names(login):
             if await self._people.bind(username, login.issuer, login.subject, at):
                 await self._audit.record(

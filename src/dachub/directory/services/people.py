@@ -100,6 +100,10 @@ class PeopleService:
         """Whether there is such a person."""
         return await self._people.identity_of(username) is not None
 
+    async def is_forgotten(self, username: str) -> bool:
+        """Whether the name was somebody's who was forgotten."""
+        return await self._people.is_forgotten(username)
+
     async def _with_groups(self, people: Sequence[Person]) -> Sequence[Person]:
         groups = await self._groups.memberships_of([person.username for person in people])
         return [

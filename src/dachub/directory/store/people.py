@@ -79,7 +79,7 @@ class PersonStore:
         if bound is None:
             return False
         # Looked up only now: the insert may have waited for the name to be forgotten.
-        if await self._forgotten.links([username]):
+        if await self.is_forgotten(username):
             await self._session.execute(delete(PersonRow).where(PersonRow.username == username))
             return False
         return True
@@ -203,6 +203,10 @@ class PersonStore:
     async def usernames(self) -> set[str]:
         """Everybody's, pseudonyms included."""
         return set(await self._session.scalars(select(PersonRow.username)))
+
+    async def is_forgotten(self, username: str) -> bool:
+        """Whether the name was somebody's who was forgotten."""
+        return bool(await self._forgotten.links([username]))
 
     async def is_being_forgotten(self, username: str) -> bool:
         """Whether somebody asked for it."""

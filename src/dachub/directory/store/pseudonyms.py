@@ -37,7 +37,7 @@ class PseudonymStore:
                 PseudonymRow.username.in_(usernames)
             )
         )
-        return dict(rows.tuples().all())
+        return dict(rows.all())
 
     async def give(self, username: str, pseudonym: str) -> str:
         """Keep a pseudonym for somebody who has none; returns the one that stands."""

@@ -51,9 +51,10 @@ class Records:
         """Rows about any of these people."""
         columns, personal = self.table.c, self.personal
         if personal.through is not None:
-            (key,) = columns[personal.through].foreign_keys
-            owner = statement_of(key.column.table)
-            return columns[personal.through].in_(select(key.column).where(owner.about(usernames)))
+            column, table = personal.through
+            owner = next(records for records in all_records() if records.table.name == table)
+            theirs = select(owner.table.c[column]).where(owner.about(usernames))
+            return columns[column].in_(theirs)
         if personal.person is None:
             return false()
         whose: ColumnElement[bool] = columns[personal.person].in_(usernames)
@@ -75,11 +76,6 @@ def all_records() -> list[Records]:
         Records(table, stated[table].personal, _meaning(stated[table]))
         for table in Base.metadata.sorted_tables
     ]
-
-
-def statement_of(table: Any) -> Records:
-    """What one table states."""
-    return next(records for records in all_records() if records.table is table)
 
 
 def _meaning(row_class: type) -> str:
@@ -130,7 +126,7 @@ class RecordStore:
         table, personal = records.table, records.personal
         if personal.person is None:
             return
-        if personal.sums:
+        if table.c[personal.person].primary_key:
             await self._merge(records, username, pseudonym)
             return
         await self._session.execute(
@@ -140,7 +136,7 @@ class RecordStore:
         )
 
     async def _merge(self, records: Records, username: str, pseudonym: str) -> None:
-        """Rows by person with sums: those the pseudonym has already grow."""
+        """Rename rows that are kept by person; one that the pseudonym has already grows."""
         table, personal = records.table, records.personal
         moved = delete(table).where(records.about([username])).returning(*table.c).cte("moved")
         names = [column.name for column in table.c]
@@ -153,11 +149,12 @@ class RecordStore:
                 )
             ),
         )
+        sums = {name: table.c[name] + new.excluded[name] for name in personal.sums}
+        key = [column.name for column in table.primary_key.columns]
         await self._session.execute(
-            new.on_conflict_do_update(
-                index_elements=[column.name for column in table.primary_key.columns],
-                set_={name: table.c[name] + new.excluded[name] for name in personal.sums},
-            )
+            new.on_conflict_do_update(index_elements=key, set_=sums)
+            if sums
+            else new.on_conflict_do_nothing(index_elements=key)
         )
 
     async def _clear_texts(self, records: Records, pattern: str, pseudonym: str) -> None:

@@ -201,6 +201,8 @@ class StorageService:
         requested
             Somebody asked for it: what was measured of its own accord may be from before they did.
         """
+        if await self._is_left_behind(area, owner):
+            return self._use(*await self._place(area, owner))
         sample = StorageSample(
             area=area,
             owner=owner,
@@ -224,6 +226,8 @@ class StorageService:
         give_up
             Whoever asked to measure it gets no answer: it cannot be measured.
         """
+        if await self._is_left_behind(area, owner):
+            return
         known = await self._is_known(area, owner)
         await self._store.note_tried(area, owner, self._clock.now(), known=known)
         if give_up:
@@ -250,6 +254,10 @@ class StorageService:
         nothing = Place(area, owner, True, False, False, None, None, None, (), 0, 0)
         (limits,) = await self._limits.of([(area, owner)])
         return (found[0] if found else nothing), limits
+
+    async def _is_left_behind(self, area: StorageArea, owner: str) -> bool:
+        """Whether it is the home of somebody who was forgotten: nothing is kept by their name."""
+        return area is StorageArea.HOME and await self._people.is_forgotten(owner)
 
     async def _is_known(self, area: StorageArea, owner: str) -> bool:
         try:

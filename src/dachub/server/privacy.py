@@ -1,0 +1,85 @@
+"""Names whose term is over, and people who are to be forgotten: the work in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from dachub.model.names import is_username
+from dachub.model.problems import DachubError
+from dachub.server.factory import Factory, Process
+
+BATCH = 500
+BATCHES_MAX = 50
+"""In one run; the next goes on."""
+
+
+class HomeNotDeleted(DachubError):
+    """A home directory is still there; the person is not forgotten before it is gone."""
+
+    code = "home-not-deleted"
+
+
+async def delete_home(homes: Path, username: str) -> None:
+    """Delete a home directory with all that is in it; nothing happens if there is none.
+
+    Raises
+    ------
+    HomeNotDeleted
+    """
+    if not is_username(username):
+        raise HomeNotDeleted(f"'{username[:40]}' names no home directory.")
+    program = await asyncio.create_subprocess_exec(
+        "rm", "-rf", "--one-file-system", "--", homes / username, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, said = await program.communicate()
+    finally:
+        if program.returncode is None:
+            program.kill()  # this run took too long; the next one goes on
+    if program.returncode:
+        lines = said.decode(errors="replace").strip().splitlines()
+        raise HomeNotDeleted(f"A home directory could not be deleted: {lines[-1][:200]}.")
+
+
+async def retain_batch(services: Factory, limit: int = BATCH) -> int:
+    """Deal with some records whose term is over; returns with how many.
+
+    A batch is one transaction: whatever happens after it, it is whole.
+    """
+    done = await services.retention().run_batch(limit)
+    before = services.retention().term_began("sessions")
+    if before is not None:
+        done += await services.ledger().pseudonymise(before, limit)
+    return done
+
+
+async def retain(process: Process) -> str:
+    """Put pseudonyms where the term of a name is over, batch by batch."""
+    total = 0
+    for _ in range(BATCHES_MAX):
+        async with process.factory() as services:
+            done = await retain_batch(services)
+        total += done
+        if not done:
+            break
+    async with process.factory() as services:
+        late = await services.forgetting().catch_up()
+    return f"{total} records past their term, {late} forgotten names in late ones"
+
+
+async def forget_people(process: Process) -> str:
+    """Forget who is to be forgotten, once the hub has let go of them."""
+    async with process.factory() as services:
+        pending = await services.forgetting().pending()
+    forgotten = 0
+    for each in pending:
+        if not each.ready:
+            continue
+        if not await process.hub.delete_user(each.username):
+            continue
+        if each.delete_home:
+            await delete_home(process.settings.storage.homes, each.username)
+        async with process.factory() as services:
+            forgotten += await services.forgetting().finish(each.username) is not None
+    return f"{forgotten} of {len(pending)} people forgotten" if pending else "nobody"
