@@ -115,7 +115,7 @@ async def seed(process: Process) -> World:
             ["mia"], key="test", kind=NoticeKind.QUOTA, severity=Severity.WARNING,
             title="Nearly spent", text="Little is left.", group=GROUP,
         )  # fmt: skip
-        (notice,) = await services.notices().unread("mia")
+        notice = (await services.notices().unread("mia"))[0]
         series = await services.series().add(
             OPERATOR,
             group="other",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -70,6 +70,26 @@ class Principal:
         """Raise :class:`PermissionDenied` unless it is the hub."""
         if self.kind is not PrincipalKind.HUB:
             raise PermissionDenied("Only the hub may do this.")
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChange:
+    """Somebody was made member of a group, given another role, or (without one) removed."""
+
+    group: str
+    title: str
+    username: str
+    role: Role | None
+    by: str
+    at: datetime
+
+
+Listener = Callable[[MembershipChange], Awaitable[None]]
+"""Is told of every change of a local membership, in its transaction."""
+
+
+async def nobody(_: MembershipChange) -> None:
+    """Take no note: a :class:`Listener` where nobody listens."""
 
 
 class AccountDisabled(DachubError):

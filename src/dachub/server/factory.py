@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Self
 
 from sqlalchemy import func, select
@@ -42,10 +43,10 @@ class Factory:
         self.pseudonyms = directory.pseudonyms
         self.logins = directory.logins
         self.accounts = directory.accounts
-        self.groups = directory.groups
         notices = Notices(
             session, clock, people=directory.people(), mails=settings.mail is not None
         )
+        self.groups = partial(directory.groups, notices.on_membership)
         self.notices = notices.notices
         self.mails = notices.mails
         accounting = Accounting(

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dachub.directory.models import Contacts, LastPI, Principal, PrincipalKind, ProviderMembership
+from dachub.directory.models import (
+    Contacts,
+    LastPI,
+    Listener,
+    MembershipChange,
+    Principal,
+    PrincipalKind,
+    ProviderMembership,
+    nobody,
+)
 from dachub.directory.services.audit import AuditService
 from dachub.directory.services.text import clean, clean_lines
 from dachub.directory.store.groups import GroupStore
@@ -20,12 +29,18 @@ class GroupService:
     """Shows and changes groups; the provider's memberships are only shown."""
 
     def __init__(
-        self, groups: GroupStore, people: PersonStore, audit: AuditService, clock: Clock
+        self,
+        groups: GroupStore,
+        people: PersonStore,
+        audit: AuditService,
+        clock: Clock,
+        listener: Listener = nobody,
     ) -> None:
         self._groups = groups
         self._people = people
         self._audit = audit
         self._clock = clock
+        self._listener = listener
 
     async def create(self, by: Principal, slug: str, title: str, description: str = "") -> Group:
         """Add a local group.
@@ -168,6 +183,7 @@ class GroupService:
                 role=role.value,
                 **({} if old is None else {"old_role": old.role.value}),
             )
+            await self._tell(by, slug, username, role)
         records = await self._groups.records([slug], current=True)
         return next(
             record
@@ -213,6 +229,14 @@ class GroupService:
         await self._groups.close(local, self._clock.now())
         await self._audit.record(
             by, "member-removed", username=username, group=slug, source=Source.LOCAL.value
+        )
+        left = next((found.role for found in held if found is not local), None)
+        await self._tell(by, slug, username, left)
+
+    async def _tell(self, by: Principal, slug: str, username: str, role: Role | None) -> None:
+        title = await self.title(slug) or slug
+        await self._listener(
+            MembershipChange(slug, title, username, role, by.name, self._clock.now())
         )
 
     async def leave_all(self, username: str) -> None:

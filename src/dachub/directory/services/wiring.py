@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dachub.directory.models import Listener, nobody
 from dachub.directory.services.accounts import LocalAccountService
 from dachub.directory.services.audit import AuditService
 from dachub.directory.services.groups import GroupService
@@ -51,6 +52,6 @@ class Directory:
         """Local accounts."""
         return LocalAccountService(self._accounts, self._people, self._audit, self._clock)
 
-    def groups(self) -> GroupService:
-        """Groups and memberships."""
-        return GroupService(self._groups, self._people, self._audit, self._clock)
+    def groups(self, listener: Listener = nobody) -> GroupService:
+        """Groups and memberships; ``listener`` is told of changes."""
+        return GroupService(self._groups, self._people, self._audit, self._clock, listener)

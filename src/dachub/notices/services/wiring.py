@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dachub.directory.services import PeopleService
 from dachub.infra.clock import Clock
 from dachub.notices.services.mails import MailService
+from dachub.notices.services.memberships import MembershipNotices
 from dachub.notices.services.notices import NoticeService
 from dachub.notices.store.mails import MailStore
 from dachub.notices.store.notices import NoticeStore
@@ -19,6 +20,7 @@ class Notices:
         self, session: AsyncSession, clock: Clock, *, people: PeopleService, mails: bool
     ) -> None:
         self._notices = NoticeService(NoticeStore(session), clock, mails=mails)
+        self.on_membership = MembershipNotices(self._notices)
         self._mails = MailService(MailStore(session), people, clock)
 
     def notices(self) -> NoticeService:
