@@ -8,7 +8,7 @@ import pytest
 from tests.storage.conftest import GIB, OPERATOR, person, record
 
 from dachub.infra.clock import HeldClock
-from dachub.model.notices import Severity
+from dachub.model.notices import Notice, NoticeKind, Severity
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.storage import Folder, StorageArea, StorageState
 from dachub.model.usage import Policy, Resource
@@ -31,8 +31,13 @@ async def _grant(services: Factory, clock: HeldClock, gib: int, policy: Policy) 
     )
 
 
+async def _told(services: Factory, username: str) -> list[Notice]:
+    notices = await services.notices().unread(username)
+    return [notice for notice in notices if notice.kind is NoticeKind.STORAGE]
+
+
 async def _titles(services: Factory, username: str) -> list[str]:
-    return [notice.title for notice in await services.notices().unread(username)][::-1]
+    return [notice.title for notice in await _told(services, username)][::-1]
 
 
 # --- Reading -------------------------------------------------------------------------------------
@@ -179,7 +184,7 @@ async def test_a_group_folder_is_first_its_managers_matter_then_everybodys(
     assert await _titles(services, "max") == ["The folder of 'lensing' is 90 % full"]
     clock.advance(timedelta(hours=1))
     await record(services, 10 * GIB, owner="lensing", area=GROUP)
-    (notice,) = await services.notices().unread("mia")
+    (notice,) = await _told(services, "mia")
     assert (notice.severity, notice.group) == (Severity.URGENT, "lensing")
 
 
