@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.report import Row, markdown
 
-NAMES = ("client_import", "events", "spawn", "portal_page", "storm")
+NAMES = ("client_import", "events", "spawn", "portal_page", "storm", "sampler")
 
 
 def main() -> int:

@@ -18,8 +18,10 @@ from tests.conftest import Databases
 
 from dachub.config import Settings
 from dachub.model.sessions import EventKind, SessionDescription, SessionEvent, SessionRecord
+from dachub.model.storage import Folder, StorageArea, StorageMethod
 from dachub.model.usage import Resource
 from dachub.server.factory import Process
+from dachub.storage.models import Measurement
 
 PASSWORD = "correct horse battery\n"
 
@@ -347,3 +349,41 @@ def test_the_command_does_not_pull_in_the_hub() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "False"
+
+
+def test_storage(dachub: Command, data: Path, database_url: str) -> None:
+    dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD)
+    dachub("group", "add", "ztf-bright")
+    assert "Nothing was measured yet" in dachub("storage", "list").out
+    set_to = dachub(
+        "storage", "quota", "ada", "--bytes", "50GiB", "--files", "9", "--reason", "maps", "--json"
+    ).json()
+    assert (set_to["bytes"], set_to["files"]) == (50 * 1024**3, 9)
+    assert dachub("storage", "show", "ada", "--json").json()["limit_bytes"] == 50 * 1024**3
+    assert "maps" in dachub("storage", "quota", "ada").out
+    for wrong, code in (
+        (("quota", "ada", "--bytes", "50GiB"), "invalid-input"),
+        (("quota", "ada", "--bytes", "much", "--reason", "x"), "invalid-input"),
+        (("quota", "ztf-bright", "--group", "--bytes", "1", "--reason", "x"), "invalid-input"),
+        (("quota", "nobody-here", "--reason", "x"), "not-found"),
+        (("sample", "ada"), "storage-not-measured"),
+    ):
+        refused = dachub("storage", *wrong)
+        assert (refused.code, f"[{code}]" in refused.err) == (1, True), refused
+
+    async def measure() -> None:
+        process = Process.connect(Settings(), database_url)
+        measured = Measurement(
+            method=StorageMethod.WALK, bytes=5, allocated_bytes=4096, files=2,
+            largest=[Folder(path="data", allocated_bytes=4096, files=1)],
+        )  # fmt: skip
+        async with process.factory() as factory:
+            await factory.storage().record(StorageArea.HOME, "ada", measured)
+        await process.close()
+
+    asyncio.run(measure())
+    assert "4 KiB" in dachub("storage", "list").out
+    assert "data 4 KiB" in dachub("storage", "show", "ada").out
+    (sample,) = dachub("storage", "history", "ada", "--json").json()
+    assert (sample["bytes"], sample["allocated_bytes"], sample["files"]) == (5, 4096, 2)
+    assert "[resampled-just-now]" in dachub("storage", "sample", "ada").err

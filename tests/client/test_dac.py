@@ -10,6 +10,7 @@ from tests.client.conftest import HUGE, SESSION_ID, START, TOKEN, Service
 
 from dachub import DAC
 from dachub.client import BadRequest, NotInASession
+from dachub.model.storage import Folder, StorageArea, StorageMethod, StorageSample, StorageUse
 
 
 def test_in_a_server_nothing_need_be_given(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,3 +133,25 @@ def test_utc_is_meant_where_no_zone_is_said() -> None:
     from dachub.client.dac import _moment
 
     assert _moment(datetime(2026, 11, 1, 12, 30, tzinfo=UTC)) == "2026-11-01T12:30:00Z"
+
+
+def test_storage_is_a_table_of_places_with_their_largest_folders(
+    service: Service, dac: DAC
+) -> None:
+    sample = StorageSample(
+        area=StorageArea.HOME, owner="ada", bytes=5, allocated_bytes=HUGE, files=7,
+        sampled_at=START, method=StorageMethod.WALK,
+    )  # fmt: skip
+    folder = Folder(path="data", allocated_bytes=3, files=1)
+    uses = [
+        StorageUse(
+            area=StorageArea.HOME, owner="ada", known=True, sample=sample, largest=[folder]
+        ),
+        StorageUse(area=StorageArea.GROUP, owner="ztf", known=True),
+    ]  # fmt: skip
+    service.put_json("/storage", [use.model_dump(mode="json") for use in uses])
+    storage = dac.storage()
+    assert storage["allocated_bytes"].tolist()[0] == HUGE
+    assert storage["state"].tolist() == ["unknown", "unknown"]
+    assert storage["sampled_at"].tolist()[0] == START
+    assert storage.attrs["largest"]["home/ada"] == [folder.model_dump()]

@@ -23,6 +23,10 @@ SESSION_COLUMNS = (
     "session_id", "username", "group", "kind", "size", "environment", "state", "requested_at",
     "started_at", "ended_at", "end_reason", "end_is_estimate", "core_seconds", "core_hours",
 )  # fmt: skip
+STORAGE_COLUMNS = (
+    "area", "owner", "allocated_bytes", "limit_bytes", "files", "limit_files", "state",
+    "sampled_at", "message",
+)  # fmt: skip
 SESSION_TIMES = ("requested_at", "started_at", "ended_at")
 
 
@@ -191,6 +195,37 @@ class DAC:
             [each.model_dump(mode="python") | {"core_hours": each.core_hours} for each in found],
             SESSION_COLUMNS,
             times=SESSION_TIMES,
+        )
+
+    def storage(self) -> Any:
+        """Tell what your home and the folders of your groups hold, and may hold.
+
+        Returns
+        -------
+        pandas.DataFrame or Table
+            One row for each place: ``allocated_bytes`` on disk and ``files``, as of ``sampled_at``,
+            beside their limits (missing: no limit). The largest folders of each place are in its
+            ``attrs``, by ``area/owner``.
+        """
+        from dachub.client.frames import table
+        from dachub.model.storage import StorageUse
+
+        uses: list[StorageUse] = self._connection.get("/storage", _answer(list[StorageUse]))
+        unmeasured = {"allocated_bytes": None, "files": None, "sampled_at": None}
+        return table(
+            [
+                use.model_dump(mode="json")
+                | (unmeasured if use.sample is None else use.sample.model_dump(mode="json"))
+                for use in uses
+            ],
+            STORAGE_COLUMNS,
+            times=["sampled_at"],
+            attrs={
+                "largest": {
+                    f"{use.area.value}/{use.owner}": [each.model_dump() for each in use.largest]
+                    for use in uses
+                }
+            },
         )
 
     @property

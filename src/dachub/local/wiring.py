@@ -148,7 +148,7 @@ def hub_settings(layout: Layout, settings: Settings, endpoints: Endpoints) -> Hu
         behind_proxy=_is_behind_proxy(settings),
         log_file=layout.logs / "hub.json",
         local=LocalSpawnSettings(
-            homes=layout.homes,
+            homes=settings.storage.homes,
             unix_accounts=os.geteuid() == 0,
             log_directory=layout.server_logs,
         ),
