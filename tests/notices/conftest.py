@@ -41,11 +41,14 @@ class Mailboxes:
     ----------
     answers
         Address -> what it says to a mail there instead of taking it.
+    on_mail
+        Happens when a mail was taken, before that is said.
     """
 
     taken: list[Envelope] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
     logins: list[str] = field(default_factory=list)
+    on_mail: Callable[[], None] | None = None
 
     async def handle_RCPT(  # noqa: N802  aiosmtpd calls it so
         self, server: Any, session: Any, envelope: Envelope, address: str, options: Any
@@ -59,6 +62,8 @@ class Mailboxes:
         self, server: Any, session: Any, envelope: Envelope
     ) -> str:
         self.taken.append(envelope)
+        if self.on_mail is not None:
+            self.on_mail()
         return "250 OK"
 
     def authenticate(

@@ -236,6 +236,16 @@ async def test_names_and_titles_add_no_headers(site: Site, mailboxes: Mailboxes)
     assert "\n\n.\n\nQUIT\n\nb\n" in mailboxes.texts[0]
 
 
+async def test_all_letters_arrive(site: Site, mailboxes: Mailboxes) -> None:
+    await site.person("soren", "soren@example.org", "Søren Ångström")
+    await tell(site, "soren", title="Étoiles: 星を見る", text="Größe: 5 GiB – naïve 天文学.")
+    await site.deliver()
+    (mail,) = mailboxes.messages
+    assert mail["Subject"] == "[Survey DAC] Étoiles: 星を見る"
+    assert str(mail["To"]) == "Søren Ångström <soren@example.org>"
+    assert "Größe: 5 GiB – naïve 天文学." in mailboxes.texts[0]
+
+
 async def test_mails_go_over_tls_with_a_login(
     site: Site, secure_server: Server, mailboxes: Mailboxes
 ) -> None:
@@ -268,6 +278,12 @@ async def test_a_wrong_password_is_the_sites_fault_not_the_mails(
 def test_a_password_is_never_sent_in_the_clear() -> None:
     with pytest.raises(ValidationError, match="needs security"):
         MailSettings(host="mail.example", sender=SENDER, security="none", username="dac")
+
+
+@pytest.mark.parametrize("sender", ["dac", "@x", "a@", "a@b, c@d", "a@b\nBcc: c@d", "<a@b>", ""])
+def test_the_sender_is_one_address(sender: str) -> None:
+    with pytest.raises(ValidationError, match="no address"):
+        MailSettings(host="mail.example", sender=sender)
 
 
 def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from email.errors import MessageError
+from email.headerregistry import Address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dachub.model.settings import Section
 
@@ -27,9 +29,19 @@ class MailSettings(Section):
     password_file: Path | None = Field(
         default=None, description="File with the password alone; else DACHUB_SMTP_PASSWORD"
     )
-    sender: str = Field(
-        pattern=r"^[^@\s<>]+@[^@\s<>]+$", description="Address that the mails come from"
-    )
+    sender: str = Field(description="Address that the mails come from")
+
+    @field_validator("sender")
+    @classmethod
+    def _one_address(cls, sender: str) -> str:
+        # As the mails' headers will be made: what fails there would fail for every mail.
+        try:
+            address = Address(addr_spec=sender)
+        except (ValueError, IndexError, MessageError):
+            address = None
+        if address is None or not (address.username and address.domain):
+            raise ValueError("this is no address such as dac@observatory.example")
+        return sender
 
     @model_validator(mode="after")
     def _no_password_in_the_clear(self) -> Self:
