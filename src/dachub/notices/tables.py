@@ -22,7 +22,12 @@ class NoticeRow(Base):
         Index(
             "ix_notice_unread", "username", postgresql_where=text("read_at is null and in_portal")
         ),
-        Index("ix_notice_mail", "mail_due_at", postgresql_where=text("mail_state = 'pending'")),
+        Index(
+            "ix_notice_mail",
+            "mail_state",
+            "mail_due_at",
+            postgresql_where=text("mail_state in ('pending', 'failed')"),
+        ),
     )
     personal = Personal(
         person="username",
