@@ -91,6 +91,12 @@ def _output(text: str) -> Output:
     return Output(path.parent, path.name)
 
 
+def _queue(path: Path) -> Output:
+    if path.exists() and not path.is_dir():
+        raise InvalidInput(f"{path} is a file: messages need a directory.")
+    return Output(path.absolute())
+
+
 def _export(
     data: Path | None,
     export_format: ExportFormat,
@@ -145,6 +151,15 @@ def xdmod_jobs(
     _export(data, ExportFormat.XDMOD_JOBS, _output(output), since, until, as_json=as_json)
 
 
+@xdmod.command("storage")
+def xdmod_storage(
+    since: From, until: Until, output: OutputOption, data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Export what was stored on each day of a period, as JSON."""
+    _export(data, ExportFormat.XDMOD_STORAGE, _output(output), since, until, as_json=as_json)
+
+
 @xdmod.command("names")
 def xdmod_names(output: OutputOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Export the names of people and groups."""
@@ -165,9 +180,16 @@ def apel_cloud(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Export cloud records of a period; what changed since it was sent is sent again."""
-    if output.exists() and not output.is_dir():
-        raise InvalidInput(f"{output} is a file: messages need a directory.")
-    _export(data, ExportFormat.APEL_CLOUD, Output(output.absolute()), since, until, as_json=as_json)
+    _export(data, ExportFormat.APEL_CLOUD, _queue(output), since, until, as_json=as_json)
+
+
+@apel.command("storage")
+def apel_storage(
+    since: From, until: Until, output: DirectoryOption, data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Export what was stored on each day of a period, as StAR records."""
+    _export(data, ExportFormat.APEL_STORAGE, _queue(output), since, until, as_json=as_json)
 
 
 @app.command("list")

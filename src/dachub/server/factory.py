@@ -111,6 +111,7 @@ class Factory:
             clock,
             settings.reports,
             accounting,
+            storage.storage(),
             people=directory.people(),
             groups=directory.groups(),
             audit=directory.audit(),

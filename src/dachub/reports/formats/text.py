@@ -15,13 +15,14 @@ def plain(text: str, instead: str = "_", *, forbidden: str = "") -> str:
     )
 
 
-def xdmod_name(username: str) -> str:
-    """A username as Open XDMoD can store it everywhere: long ones end with a digest instead.
+def xdmod_name(name: str) -> str:
+    """A username as Open XDMoD can store it everywhere: long or odd ones end with a digest.
 
     Its storage realm takes 30 characters, ours may have 32; the same person must have the same name
     in every file.
     """
-    if len(username) <= XDMOD_NAME_MAX:
-        return username
-    suffix = hashlib.sha256(username.encode()).hexdigest()[:_DIGEST]
-    return f"{username[: XDMOD_NAME_MAX - _DIGEST - 1].rstrip('-')}-{suffix}"
+    safe = plain(name, forbidden="| ")
+    if safe == name and 0 < len(name) <= XDMOD_NAME_MAX:
+        return name
+    suffix = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST]
+    return f"{safe[: XDMOD_NAME_MAX - _DIGEST - 1].rstrip('-')}-{suffix}"

@@ -17,12 +17,12 @@ from dachub.directory.models import Principal
 from dachub.directory.services import AuditService
 from dachub.infra.clock import Clock
 from dachub.model.exports import ExportDifference, ExportFormat, ExportOutcome, ExportRun
-from dachub.model.problems import NotFound
 from dachub.model.sessions import SessionRecord
 from dachub.reports.models import Draft, DraftFile, ExportUnfinished, Item
 from dachub.reports.services.apel import ApelCloud
 from dachub.reports.services.charged import Charged
 from dachub.reports.services.names import XdmodNames
+from dachub.reports.services.storage import StorageExports
 from dachub.reports.services.xdmod import XdmodJobs
 from dachub.reports.store.exports import ExportStore
 
@@ -53,6 +53,7 @@ class ExportService:
         jobs: XdmodJobs,
         cloud: ApelCloud,
         names: XdmodNames,
+        storage: StorageExports,
         sessions: SessionService,
         audit: AuditService,
         clock: Clock,
@@ -61,6 +62,7 @@ class ExportService:
         self._jobs = jobs
         self._cloud = cloud
         self._names = names
+        self._storage = storage
         self._sessions = sessions
         self._audit = audit
         self._clock = clock
@@ -131,8 +133,10 @@ class ExportService:
                 draft = await self._names.names(by, since, stem)
             case ExportFormat.XDMOD_HIERARCHY:
                 draft = await self._names.hierarchy(by, since, stem)
-            case _:
-                raise NotFound(f"There is no export {export_format.value}.")
+            case ExportFormat.XDMOD_STORAGE:
+                draft = await self._storage.xdmod(by, since, until, stem)
+            case ExportFormat.APEL_STORAGE:
+                draft = await self._storage.star(by, since, until, stem)
         if name is None:
             ending = ENDINGS.get(export_format, "")
             draft.files = [

@@ -10,9 +10,11 @@ from dachub.infra.clock import Clock
 from dachub.reports.services.apel import ApelCloud
 from dachub.reports.services.exports import ExportService
 from dachub.reports.services.names import XdmodNames
+from dachub.reports.services.storage import StorageExports
 from dachub.reports.services.xdmod import XdmodJobs
 from dachub.reports.settings import ReportSettings
 from dachub.reports.store.exports import ExportStore
+from dachub.storage.services import StorageService
 
 
 class Reports:
@@ -24,6 +26,7 @@ class Reports:
         clock: Clock,
         settings: ReportSettings,
         accounting: Accounting,
+        storage: StorageService,
         *,
         people: PeopleService,
         groups: GroupService,
@@ -33,6 +36,7 @@ class Reports:
         self._clock = clock
         self._settings = settings
         self._accounting = accounting
+        self._storage = storage
         self._people = people
         self._groups = groups
         self._audit = audit
@@ -46,6 +50,7 @@ class Reports:
             XdmodJobs(self._store, sessions, self._accounting.usage(), clock, settings),
             ApelCloud(self._store, sessions, clock, settings),
             XdmodNames(self._people, self._groups, settings),
+            StorageExports(self._storage, clock, settings),
             sessions,
             self._audit,
             clock,

@@ -1,0 +1,193 @@
+"""What was stored on a day: JSON for Open XDMoD, StAR XML for APEL."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid5
+from xml.etree import ElementTree
+
+from dachub.model.storage import StorageArea, StorageSample
+from dachub.reports.formats.apel import MESSAGE_BYTES_MAX
+from dachub.reports.formats.text import XDMOD_NAME_MAX, plain, xdmod_name
+from dachub.reports.models import InvalidRecord
+from dachub.reports.settings import ReportSettings
+
+STAR = "http://eu-emi.eu/namespaces/2011/02/storagerecord"
+RECORD_IDS = UUID("0f0bd9b4-4b3a-4a88-8a52-0b4f6a1e2d10")
+"""Namespace of records' ids: the same place and day always make the same id."""
+ROOT = "StorageUsageRecords"
+
+_JSON_KEYS = {"resource": str, "mountpoint": str, "user": str, "pi": str, "dt": str,
+              "file_count": int, "logical_usage": int, "physical_usage": int}  # fmt: skip
+_DAY = re.compile(r"\d{4}-\d\d-\d\dT00:00:00Z\Z", re.ASCII)
+_STAR_ORDER = ("RecordIdentity", "StorageSystem", "Site", "StorageShare", "FileCount",
+               "SubjectIdentity", "StartTime", "EndTime", "ResourceCapacityUsed",
+               "LogicalCapacityUsed")  # fmt: skip
+_STAR_WHOLE = ("FileCount", "ResourceCapacityUsed", "LogicalCapacityUsed")
+_WHOLE = re.compile(r"(0|[1-9]\d{0,18})\Z", re.ASCII)
+
+ElementTree.register_namespace("sr", STAR)
+
+
+def xdmod_storage(days: Sequence[tuple[date, StorageSample]], resource: str) -> bytes:
+    """Samples of days as Open XDMoD's storage realm reads them.
+
+    A home belongs to no campaign: there the person stands in the PI's place.
+
+    Raises
+    ------
+    InvalidRecord
+        If Open XDMoD would skip one, or take two for one.
+    """
+    records = [
+        {
+            "resource": resource,
+            "mountpoint": f"/{sample.area.value}",
+            "user": xdmod_name(sample.owner),
+            "pi": xdmod_name(sample.owner),
+            "dt": f"{day.isoformat()}T00:00:00Z",
+            "file_count": sample.files,
+            "logical_usage": sample.bytes,
+            "physical_usage": sample.allocated_bytes,
+        }
+        for day, sample in days
+    ]
+    content = json.dumps(records, indent=0, ensure_ascii=True).encode("ascii")
+    read_xdmod_storage(content)
+    return content
+
+
+def read_xdmod_storage(content: bytes) -> int:
+    """Read such a file strictly; returns the number of its records.
+
+    Raises
+    ------
+    InvalidRecord
+    """
+    seen = set()
+    records = json.loads(content)
+    for record in records:
+        good = (
+            record.keys() == _JSON_KEYS.keys()
+            and all(type(record[key]) is kind for key, kind in _JSON_KEYS.items())
+            and all(record[key] for key, kind in _JSON_KEYS.items() if kind is str)
+            and all(record[key] >= 0 for key, kind in _JSON_KEYS.items() if kind is int)
+            and len(record["user"]) <= XDMOD_NAME_MAX
+            and len(record["pi"]) <= XDMOD_NAME_MAX
+            and _DAY.match(record["dt"]) is not None
+        )
+        if not good:
+            raise InvalidRecord(f"Open XDMoD would skip this storage record: {record}.")
+        key = tuple(record[name] for name in ("resource", "mountpoint", "user", "pi", "dt"))
+        if key in seen:
+            raise InvalidRecord(f"Open XDMoD would take two storage records for one: {key}.")
+        seen.add(key)
+    return len(records)
+
+
+def star_messages(
+    days: Sequence[tuple[date, StorageSample]],
+    settings: ReportSettings,
+    limit_bytes: int = MESSAGE_BYTES_MAX,
+) -> Iterator[bytes]:
+    """Samples of days as StAR, in messages below ``limit_bytes``.
+
+    Raises
+    ------
+    InvalidRecord
+    """
+    root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
+    for day, sample in days:
+        record = _star_record(day, sample, settings)
+        added = len(ElementTree.tostring(record))
+        if len(root) and size_bytes + added >= limit_bytes - 1000:  # the root's own tags
+            yield _star_text(root)
+            root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
+        root.append(record)
+        size_bytes += added
+    if len(root):
+        yield _star_text(root)
+
+
+def _star_record(day: date, sample: StorageSample, settings: ReportSettings) -> ElementTree.Element:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    identity = "\0".join((settings.apel_site, sample.area.value, sample.owner, day.isoformat()))
+    record = ElementTree.Element(_tag("StorageUsageRecord"))
+    ElementTree.SubElement(
+        record,
+        _tag("RecordIdentity"),
+        {
+            _tag("createTime"): _time(midnight + timedelta(days=1)),
+            _tag("recordId"): str(uuid5(RECORD_IDS, identity)),
+        },
+    )
+    for name, value in (
+        ("StorageSystem", settings.apel_service),
+        ("Site", settings.apel_site),
+        ("StorageShare", sample.area.value),
+        ("FileCount", sample.files),
+    ):
+        _add(record, name, value)
+    subject = ElementTree.SubElement(record, _tag("SubjectIdentity"))
+    if sample.area is StorageArea.GROUP:
+        _add(subject, "LocalGroup", plain(sample.owner))
+    elif settings.apel_usernames:
+        _add(subject, "LocalUser", plain(sample.owner))
+    _add(subject, "Group", settings.apel_vo)
+    for name, value in (
+        ("StartTime", _time(midnight)),
+        ("EndTime", _time(midnight + timedelta(days=1))),
+        ("ResourceCapacityUsed", sample.allocated_bytes),
+        ("LogicalCapacityUsed", sample.bytes),
+    ):
+        _add(record, name, value)
+    return record
+
+
+def read_star(content: bytes) -> int:
+    """Read a message strictly; returns the number of its records.
+
+    Raises
+    ------
+    InvalidRecord
+    """
+    if len(content) >= MESSAGE_BYTES_MAX:
+        raise InvalidRecord(f"A message of {len(content)} bytes is too large for the transport.")
+    root = ElementTree.fromstring(content)  # noqa: S314  our own text
+    if root.tag != _tag(ROOT) or not len(root):
+        raise InvalidRecord("A StAR message has no records.")
+    ids = set()
+    for record in root:
+        found = tuple(child.tag.removeprefix(f"{{{STAR}}}") for child in record)
+        if found != _STAR_ORDER:
+            raise InvalidRecord(f"A StAR record has {', '.join(found)}.")
+        values = {name: record.findtext(_tag(name)) or "" for name in _STAR_ORDER}
+        wrong = [name for name in _STAR_WHOLE if not _WHOLE.match(values[name])]
+        if wrong or not values["StorageSystem"] or values["StartTime"] >= values["EndTime"]:
+            raise InvalidRecord(f"A StAR record has wrong values: {values}.")
+        identity = record[0].get(_tag("recordId"))
+        if not identity or identity in ids or not record[0].get(_tag("createTime")):
+            raise InvalidRecord("A StAR record has no id of its own.")
+        ids.add(identity)
+    return len(root)
+
+
+def _star_text(root: ElementTree.Element) -> bytes:
+    content: bytes = ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True)
+    read_star(content)
+    return content
+
+
+def _tag(name: str) -> str:
+    return f"{{{STAR}}}{name}"
+
+
+def _add(parent: ElementTree.Element, name: str, value: object) -> None:
+    ElementTree.SubElement(parent, _tag(name)).text = str(value)
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
