@@ -234,7 +234,7 @@ async def test_a_directory_that_cannot_be_written_leaves_nothing(
 ) -> None:
     await tell(process, ran("one", utc(2027, 2, 3), utc(2027, 2, 4)))
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputFailed, match="what was prepared is kept"):
+    with pytest.raises(OutputFailed, match="repeat the command"):
         await export(process, OPERATOR, JOBS, Output(tmp_path / "file" / "below"), *FEBRUARY)
     done = await export(process, OPERATOR, JOBS, Output(tmp_path / "new" / "deep"), *FEBRUARY)
     assert done.finished_earlier_run

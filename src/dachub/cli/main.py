@@ -15,6 +15,7 @@ from dachub.cli import (
     export,
     group,
     limit,
+    report,
     request,
     series,
     session,
@@ -58,6 +59,7 @@ app.add_typer(usage.app, name="usage")
 app.add_typer(session.app, name="session")
 app.add_typer(export.app, name="export")
 app.add_typer(storage.app, name="storage")
+app.command()(report.report)
 app.command()(audit.audit)
 app.command()(state.status)
 app.command()(state.doctor)

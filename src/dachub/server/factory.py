@@ -110,6 +110,7 @@ class Factory:
             session,
             clock,
             settings.reports,
+            settings.site.name,
             accounting,
             storage.storage(),
             people=directory.people(),
@@ -117,6 +118,7 @@ class Factory:
             audit=directory.audit(),
         )
         self.exports = reports.exports
+        self.funder_reports = reports.funder
 
     async def _check_storage(self, username: str, group: str) -> RescueReason | None:
         # Not handed to accounting itself: storage asks accounting what groups were granted.

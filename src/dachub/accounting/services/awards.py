@@ -62,7 +62,6 @@ class AwardService:
     async def _used(
         self, by: Principal, resource: Resource, since: datetime, until: datetime
     ) -> int | None:
-        if resource not in (Resource.CORE_HOURS, Resource.GPU_HOURS):
+        if not resource.is_time:
             return None
-        total = (await self._usage.report(by, since=since, until=until)).total
-        return total.milli_core_seconds if resource is Resource.CORE_HOURS else total.gpu_seconds
+        return resource.used((await self._usage.report(by, since=since, until=until)).total)

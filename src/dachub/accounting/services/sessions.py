@@ -119,6 +119,16 @@ class SessionService:
         for first in range(0, len(session_ids), AT_ONCE):
             yield await self.known(by, session_ids[first : first + AT_ONCE])
 
+    async def count(self, by: Principal, since: datetime, until: datetime) -> int:
+        """How many sessions have charged time in [since, until); for administrators.
+
+        Raises
+        ------
+        PermissionDenied, InvalidPeriod
+        """
+        by.require_administrator()
+        return len(await self._store.ids_overlapping(*period(since, until)))
+
     async def known(self, by: Principal, session_ids: Collection[UUID]) -> Sequence[SessionRecord]:
         """Those of some sessions that there are; for administrators.
 

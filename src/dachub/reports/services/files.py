@@ -14,7 +14,17 @@ PARTIAL = ".partial"
 MODE = 0o640
 
 
-def write_files(directory: Path, files: Sequence[DraftFile]) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file, or replace it, as a whole.
+
+    Raises
+    ------
+    OutputFailed
+    """
+    write_files(path.parent, [DraftFile(path.name, content)], replace=True)
+
+
+def write_files(directory: Path, files: Sequence[DraftFile], *, replace: bool = False) -> None:
     """Put ``files`` into ``directory``, which is made if need be.
 
     All are written, and on disk, before the first appears under its name. One that is there already
@@ -23,13 +33,13 @@ def write_files(directory: Path, files: Sequence[DraftFile]) -> None:
     Raises
     ------
     OutputExists
-        If there is another file of such a name; nothing is written.
+        If there is another file of such a name, unless it is to be replaced.
     OutputFailed
         If the directory cannot take them; what is not whole is removed.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        missing = [file for file in files if not _is_there(directory, file)]
+        missing = [file for file in files if replace or not _is_there(directory, file)]
         if not missing:
             return
         partial = directory / PARTIAL
@@ -47,7 +57,7 @@ def write_files(directory: Path, files: Sequence[DraftFile]) -> None:
     except OSError as error:
         raise OutputFailed(
             f"{directory} cannot take the files: {_reason(error)}. Nothing half-written was left. "
-            "Put that right and repeat the command; what was prepared is kept."
+            "Put that right and repeat the command."
         ) from error
 
 

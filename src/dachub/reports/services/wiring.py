@@ -9,6 +9,7 @@ from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
 from dachub.reports.services.apel import ApelCloud
 from dachub.reports.services.exports import ExportService
+from dachub.reports.services.funder import FunderReports
 from dachub.reports.services.names import XdmodNames
 from dachub.reports.services.storage import StorageExports
 from dachub.reports.services.xdmod import XdmodJobs
@@ -25,6 +26,7 @@ class Reports:
         session: AsyncSession,
         clock: Clock,
         settings: ReportSettings,
+        site: str,
         accounting: Accounting,
         storage: StorageService,
         *,
@@ -35,6 +37,7 @@ class Reports:
         self._store = ExportStore(session)
         self._clock = clock
         self._settings = settings
+        self._site = site
         self._accounting = accounting
         self._storage = storage
         self._people = people
@@ -55,3 +58,7 @@ class Reports:
             self._audit,
             clock,
         )
+
+    def funder(self) -> FunderReports:
+        """The report to the funder."""
+        return FunderReports(self._accounting, self._storage, self._groups, self._clock, self._site)

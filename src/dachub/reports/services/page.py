@@ -1,0 +1,104 @@
+"""The report as one HTML page that needs nothing else, and prints on A4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dachub.model.reports import FunderReport, ReportRow
+from dachub.model.units import SECONDS_PER_HOUR, core_hours
+from dachub.model.usage import Usage
+from dachub.reports.services import charts
+
+MOST_ROWS = 20
+MOST_BARS = 10
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def hours(milli_core_seconds: float) -> str:
+    """Core-hours with one decimal."""
+    return f"{core_hours(int(milli_core_seconds)):,.1f}"
+
+
+def gpu_hours(gpu_seconds: int) -> str:
+    """GPU-hours with one decimal."""
+    return f"{gpu_seconds / SECONDS_PER_HOUR:,.1f}"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes in the largest unit of which there is one."""
+    value = float(size_bytes)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1024
+    raise AssertionError  # pragma: no cover - the last unit takes all
+
+
+def share(part: int, whole: int) -> str:
+    """Per cent of the whole, with one decimal."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def last_day(until: datetime) -> str:
+    """The last day of a period that ends before ``until``."""
+    return f"{until.astimezone(UTC) - timedelta(seconds=1):%Y-%m-%d}"
+
+
+def change(now: int, before: int) -> str:
+    """How much more or less than before, in words."""
+    if not before:
+        return "nothing before to compare with"
+    percent = 100 * (now - before) / before
+    return f"{abs(percent):.1f} % {'more' if percent >= 0 else 'less'} than the period before"
+
+
+def shortened(rows: Sequence[ReportRow], most: int = MOST_ROWS) -> list[ReportRow]:
+    """The first rows, and one for all others, so that a table still adds up."""
+    if len(rows) <= most:
+        return list(rows)
+    rest = rows[most - 1 :]
+    others = ReportRow(name=f"{len(rest)} others")
+    for row in rest:
+        for amount in Usage.model_fields:
+            setattr(others, amount, getattr(others, amount) + getattr(row, amount))
+    return [*rows[: most - 1], others]
+
+
+def _bars(rows: Sequence[ReportRow]) -> list[charts.Bar]:
+    return [
+        (row.title or row.name, core_hours(row.milli_core_seconds), hours(row.milli_core_seconds))
+        for row in shortened(rows, MOST_BARS)
+    ]
+
+
+_templates = Environment(
+    loader=PackageLoader("dachub.reports"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(
+    hours=hours, gpu_hours=gpu_hours, size=size, last_day=last_day, shortened=shortened, bars=_bars
+)
+_templates.globals.update(
+    share=share, change=change, columns=charts.columns, rows_chart=charts.rows
+)
+
+
+def render(report: FunderReport) -> str:
+    """The page; it holds no script, and loads nothing."""
+    return _templates.get_template("funder.html").render(
+        report=report,
+        trend=[
+            (one.title, core_hours(one.milli_core_seconds), hours(one.milli_core_seconds))
+            for one in report.trend
+        ],
+        stored=[
+            (f"{one.day:%d %b}", float(one.allocated_bytes), size(one.allocated_bytes))
+            for one in report.storage_days
+        ],
+    )
