@@ -10,7 +10,9 @@ from uuid import UUID, uuid5
 
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
+from dachub.model.storage import StorageMethod
 from dachub.reports.formats import apel
+from dachub.storage.models import Measurement
 
 OPERATOR = Principal("operator:tests", PrincipalKind.OPERATOR)
 SPACE = UUID("5b0f2c62-8a57-4d3e-a8e8-1f8d94a6ab34")
@@ -105,3 +107,10 @@ class ApelServer:
 def utc(*parts: int) -> datetime:
     """A moment in UTC."""
     return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type]
+
+
+def measured(allocated_bytes: int, size_bytes: int = 1) -> Measurement:
+    """What a walk found in a place."""
+    return Measurement(
+        method=StorageMethod.WALK, bytes=size_bytes, allocated_bytes=allocated_bytes, files=7
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.reports.conftest import OPERATOR, ran, utc
+from tests.reports.conftest import OPERATOR, measured, ran, utc
 from typer.testing import CliRunner
 
 from dachub.accounting.models import InvalidPeriod
@@ -24,7 +24,7 @@ from dachub.model.awards import SiteAward
 from dachub.model.people import LoginRecord
 from dachub.model.problems import PermissionDenied
 from dachub.model.reports import ReportRow
-from dachub.model.storage import StorageArea, StorageMethod, StorageSample
+from dachub.model.storage import StorageArea
 from dachub.model.usage import Policy, Resource
 from dachub.reports.services import charts, page
 from dachub.reports.services.periods import quarter, quarter_of, stretch
@@ -65,14 +65,11 @@ async def site(db: AsyncSession, clock: HeldClock) -> Factory:
         ran("d", utc(2026, 11, 5), utc(2026, 11, 6)),
     ):
         await services.ledger().apply(events)
-    for area, owner, size in ((StorageArea.HOME, "ada", 10), (StorageArea.GROUP, "lensing", 5)):
-        for days_ago in (0, 30, 100):
-            await services.storage().record(
-                StorageSample(
-                    area=area, owner=owner, bytes=1, allocated_bytes=size * 2**30, files=7,
-                    sampled_at=clock.now() - timedelta(days=days_ago), method=StorageMethod.WALK,
-                )
-            )  # fmt: skip
+    for days_ago in (100, 30, 0):
+        clock.advance(-timedelta(days=days_ago))
+        await services.storage().record(StorageArea.HOME, "ada", measured(10 * 2**30))
+        await services.storage().record(StorageArea.GROUP, "lensing", measured(5 * 2**30))
+        clock.advance(timedelta(days=days_ago))
     return services
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from tests.reports.conftest import OPERATOR, utc
+from tests.reports.conftest import OPERATOR, measured, utc
 
 from dachub.infra.clock import HeldClock
 from dachub.model.exports import ExportFormat
@@ -29,16 +29,14 @@ DAY = date(2027, 3, 1)
 SETTINGS = ReportSettings()
 
 
-def sample(
-    owner: str, *, area: StorageArea = StorageArea.HOME, size: int = 100, at: datetime | None = None
-) -> StorageSample:
+def sample(owner: str, *, area: StorageArea = StorageArea.HOME) -> StorageSample:
     return StorageSample(
         area=area,
         owner=owner,
-        bytes=size,
+        bytes=100,
         allocated_bytes=4096,
         files=3,
-        sampled_at=at or datetime(2027, 3, 1, 12, tzinfo=UTC),
+        sampled_at=utc(2027, 3, 1, 12),
         method=StorageMethod.WALK,
     )
 
@@ -107,9 +105,10 @@ def test_a_wrong_star_record_is_refused(old: str, new: str) -> None:
 
 
 async def test_the_days_of_a_period_that_are_over(factory: Factory, clock: HeldClock) -> None:
-    for days_ago in (0, 1, 2, 40):
-        at = clock.now() - timedelta(days=days_ago)
-        await factory.storage().record(sample("ada", size=days_ago, at=at))
+    for days_ago in (40, 2, 1, 0):
+        clock.advance(-timedelta(days=days_ago))
+        await factory.storage().record(StorageArea.HOME, "ada", measured(4096))
+        clock.advance(timedelta(days=days_ago))
     exports = factory.exports()
     for export_format in (ExportFormat.XDMOD_STORAGE, ExportFormat.APEL_STORAGE):
         outcome = await exports.prepare(

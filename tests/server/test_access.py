@@ -135,6 +135,10 @@ def examples(world: World) -> dict[str, Example]:
         "POST /requests/{request_id}/grant": ok(f"{request}/grant", {}),
         "POST /requests/{request_id}/decline": ok(f"{request}/decline", {"reason": "no"}),
         "POST /requests/{request_id}/withdraw": ok(f"{request}/withdraw"),
+        "GET /reports/{quarter_name}": ok("/reports/2027Q1"),
+        "GET /exports/differences": ok(
+            "/exports/differences?since=2027-01-01T00:00:00Z&until=2027-03-01T00:00:00Z"
+        ),
         "GET /storage?user": ok("/storage?user=mia"),
         "GET /storage?group": ok(f"/storage?group={GROUP}"),
         "GET /storage/history?user": ok("/storage/history?user=mia"),

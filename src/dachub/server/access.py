@@ -136,6 +136,9 @@ API_TABLE = (
     _api("GET", "/storage/limits", OWN, "why one's limit is what it is"),
     _api("GET", "/storage/limits?group", MEMBERS, "why a group's limit is what it is"),
     _api("POST", "/storage/limits", ADMINISTRATORS, "set what a home or folder may hold"),
+    _api("GET", "/reports/{quarter_name}", ADMINISTRATORS, "figures of the funder's report"),
+    _api("GET", "/exports", ADMINISTRATORS, "what was exported to accounting systems"),
+    _api("GET", "/exports/differences", ADMINISTRATORS, "what of it is known otherwise by now"),
     _api("GET", "/audit", ADMINISTRATORS, "the audit log"),
     _api("GET", "/audit?group", MANAGERS, "the audit log of a group"),
 )
@@ -208,6 +211,8 @@ PORTAL_TABLE = (
     _page("GET", "/admin/plots/usage.json", ADMINISTRATORS, "its plot"),
     _page("GET", "/admin/usage.{form}", ADMINISTRATORS, "usage of the service as CSV or Parquet"),
     _page("GET", "/admin/sessions.{form}", ADMINISTRATORS, "all sessions as CSV or Parquet"),
+    _page("GET", "/admin/reports", ADMINISTRATORS, "quarters to report on, exports"),
+    _page("GET", "/admin/report", ADMINISTRATORS, "the funder's report of a quarter"),
     _page("GET", "/admin/groups", ADMINISTRATORS, "all groups"),
     _page("POST", "/admin/groups", ADMINISTRATORS, "add a group"),
     _page("GET", "/admin/requests", ADMINISTRATORS, "requests for more"),

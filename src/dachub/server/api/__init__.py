@@ -12,6 +12,7 @@ from dachub.server.api import (
     limits,
     me,
     notices,
+    reports,
     requests,
     series,
     sessions,
@@ -36,6 +37,7 @@ for _resource in (
     series,
     requests,
     storage,
+    reports,
     audit,
 ):
     router.include_router(_resource.router)

@@ -12,6 +12,7 @@ from dachub.server.portal import (
     members,
     notices,
     people,
+    reports,
     requests,
     service,
     sessions,
@@ -33,7 +34,7 @@ async def without_slash() -> Response:
 
 parts = (
     usage, account, notices, groups, members, sessions, allocations, requests, administration,
-    people, service, assets,
+    people, service, reports, assets,
 )  # fmt: skip
 for part in parts:
     router.include_router(part.router)
