@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 MILLI_CORES_PER_CORE = 1000
 SECONDS_PER_HOUR = 3600
@@ -51,6 +51,11 @@ def whole_second(moment: datetime) -> datetime:
 def day_start(moment: datetime) -> datetime:
     """Midnight (UTC) at which the day of ``moment`` began."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def midnight(day: date) -> datetime:
+    """Midnight (UTC) at which ``day`` begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def split_by_day(start: datetime, end: datetime) -> list[tuple[datetime, int]]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from dachub.accounting.services import SessionService
 from dachub.directory.models import Principal
 from dachub.infra.clock import Clock
 from dachub.model.exports import ExportFormat
 from dachub.model.sessions import SessionRecord
-from dachub.model.units import MILLI_CORES_PER_CORE
+from dachub.model.units import MILLI_CORES_PER_CORE, midnight
 from dachub.reports.formats.apel import cloud_record, messages, read_message, read_record
 from dachub.reports.models import Draft, DraftFile, Item, digest
 from dachub.reports.services.charged import SECOND, Charged
@@ -147,7 +147,7 @@ def _expected(session: SessionRecord, charged: Charged, until: datetime) -> Iter
         if end <= until and (ended_at is None or ended_at >= end):
             yield _item(session, charged, month, STARTED, end)
         elif ended_at is not None and ended_at <= until and ended_at < end:
-            if ended_at > _midnight(month):
+            if ended_at > midnight(month):
                 yield _item(session, charged, month, COMPLETED, ended_at)
             return
 
@@ -171,7 +171,7 @@ def _again(before: Item, charged: Charged) -> Item:
     """What a record that was sent should say by now; its moment stays in its month."""
     end = _next_month(before.month)
     measured_at = before.measured_at
-    if before.status == COMPLETED and charged.until > _midnight(before.month):
+    if before.status == COMPLETED and charged.until > midnight(before.month):
         measured_at = min(charged.until, end - SECOND)
     return replace(
         before,
@@ -186,15 +186,11 @@ def _again(before: Item, charged: Charged) -> Item:
 def _months(since: datetime, until: datetime) -> Iterator[tuple[date, datetime]]:
     """First day and end of each month that has a part in [since, until)."""
     month = since.date().replace(day=1)
-    while _midnight(month) < until:
+    while midnight(month) < until:
         end = _next_month(month)
         yield month, end
         month = end.date()
 
 
 def _next_month(month: date) -> datetime:
-    return _midnight((month + timedelta(days=32)).replace(day=1))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return midnight((month + timedelta(days=32)).replace(day=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
 from dachub.model.problems import DachubError
+from dachub.model.units import midnight
 from dachub.model.usage import Policy, Resource
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
@@ -45,10 +46,6 @@ class AdjustmentFields(Fields):
     reason: str = Field(min_length=1, max_length=500)
 
 
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
 async def _allocations_page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
     return visit.page(
         "group-allocations.html",
@@ -77,8 +74,8 @@ async def add(slug: Slug, visit: Visitor, form: Submitted) -> Response:
                 group=slug,
                 resource=Resource.CORE_HOURS,
                 amount=fields.amount,
-                starts_at=_midnight(fields.first),
-                ends_at=_midnight(fields.last) + timedelta(days=1),
+                starts_at=midnight(fields.first),
+                ends_at=midnight(fields.last) + timedelta(days=1),
                 policy=fields.policy,
                 reason=fields.reason,
             )

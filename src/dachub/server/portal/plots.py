@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import cycle
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from bokeh.plotting import figure
 
 from dachub.model.units import core_hours as in_core_hours
+from dachub.model.units import midnight
 from dachub.server.portal.stacks import Stack
 
 Theme = Literal["light", "dark"]
@@ -50,7 +51,7 @@ def hours_stacked(stack: Stack, theme: Theme) -> Plot:
                 continue
             width = _days_of_month(day) if stack.monthly else 1
             hours = in_core_hours(amount)
-            source["day"].append(_midnight(day) + timedelta(days=(width - 1) / 2))
+            source["day"].append(midnight(day) + timedelta(days=(width - 1) / 2))
             source["width"].append(0.8 * width * DAY_MILLISECONDS)
             source["bottom"].append(tops[i])
             tops[i] += hours
@@ -62,8 +63,8 @@ def hours_stacked(stack: Stack, theme: Theme) -> Plot:
     plot = _figure(
         theme, height=DAYS_HEIGHT, x_axis_type="datetime",
         x_range=(
-            _midnight(stack.days[0]) - timedelta(days=1),
-            _midnight(stack.days[-1])
+            midnight(stack.days[0]) - timedelta(days=1),
+            midnight(stack.days[-1])
             + timedelta(days=_days_of_month(stack.days[-1]) if stack.monthly else 1),
         ),
     )  # fmt: skip
@@ -105,10 +106,6 @@ def hours_by_name(core_hours: Mapping[str, float], theme: Theme) -> Plot:
 def names_height(names: int) -> int:
     """Height of :func:`hours_by_name` in pixels."""
     return 70 + 26 * max(1, min(names, MOST_NAMES))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _days_of_month(day: date) -> int:

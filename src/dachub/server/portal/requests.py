@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from dachub.model.problems import DachubError
 from dachub.model.requests import AllocationRequest, RequestState
-from dachub.model.units import BYTES_PER_GIB
+from dachub.model.units import BYTES_PER_GIB, midnight
 from dachub.model.usage import Resource
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
@@ -76,10 +76,6 @@ def _spoken_amount(typed: Decimal, resource: Resource) -> Decimal:
 def _per_unit(resource: Resource) -> int:
     """Base units in one unit of a form."""
     return BYTES_PER_GIB if resource.base_units == 1 else resource.base_units
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 # --- Of a group ----------------------------------------------------------------------------------
@@ -198,8 +194,8 @@ async def grant(request_id: RequestId, visit: Visitor, form: Submitted) -> Respo
                 request_id,
                 amount=_spoken_amount(fields.amount, request.resource),
                 reason=fields.reason,
-                starts_at=_midnight(fields.first) if fields.first else None,
-                ends_at=_midnight(fields.last) + timedelta(days=1) if fields.last else None,
+                starts_at=midnight(fields.first) if fields.first else None,
+                ends_at=midnight(fields.last) + timedelta(days=1) if fields.last else None,
             )
     except DachubError as error:
         async with visit.process.factory() as factory:
