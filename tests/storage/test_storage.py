@@ -13,7 +13,7 @@ from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.storage import Folder, StorageArea, StorageState
 from dachub.model.usage import Policy, Resource
 from dachub.server.factory import Factory
-from dachub.storage.models import NotMeasured, ResampledJustNow
+from dachub.storage.models import Allowed, NotMeasured, ResampledJustNow
 
 HOME, GROUP = StorageArea.HOME, StorageArea.GROUP
 
@@ -235,7 +235,22 @@ async def test_where_the_policy_is_to_warn_nobody_is_kept(
     await _grant(services, clock, 1, Policy.WARN)
     use = await record(services, GIB, owner="lensing", area=GROUP)
     assert use.state is StorageState.OVER
+    assert "rescue" not in use.message
     assert await services.storage().check_start("mia", "lensing") is None
+    job = await services.storage().job()
+    assert job is not None
+    assert job.allowed["group/lensing"] == Allowed()  # nor by the file system
+
+
+async def test_a_limit_of_files_holds_whatever_the_policy_for_bytes_is(
+    services: Factory, clock: HeldClock
+) -> None:
+    await _grant(services, clock, 1, Policy.WARN)
+    await services.storage_limits().set(OPERATOR, GROUP, "lensing", limit_files=5, reason="x")
+    await record(services, 2 * GIB, owner="lensing", area=GROUP, files=5)
+    reason = await services.storage().check_start("mia", "lensing")
+    assert reason is not None
+    assert "5 of 5 files" in reason.message
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=6, seconds=1), -timedelta(days=1)])

@@ -59,13 +59,17 @@ class Limits:
 
     Attributes
     ----------
-    binding
-        Whether something follows when it holds more; else people are only told.
+    bytes_bind
+        Whether anything follows when it holds more bytes; else people are only told.
     """
 
     bytes: int | None
     files: int | None
-    binding: bool = True
+    bytes_bind: bool = True
+
+    def that_bind(self) -> Limits:
+        """Those from which something follows."""
+        return self if self.bytes_bind else Limits(None, self.files)
 
 
 class Measurement(BaseModel):

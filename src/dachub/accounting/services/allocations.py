@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -250,15 +250,17 @@ class AllocationService:
             path=f"groups/{record.group}/allocations",
         )
 
-    async def in_force(self, resource: Resource) -> Sequence[AllocationRecord]:
-        """Allocations of ``resource`` in force now, of all groups; asks nobody's rights.
+    async def in_force(
+        self, resource: Resource, groups: Collection[str] | None = None
+    ) -> Sequence[AllocationRecord]:
+        """Allocations of ``resource`` in force now, of all or some groups; asks nobody's rights.
 
         What was used of them is not told.
         """
         now = self._clock.now()
         return [
             record
-            for record in await self._store.of_groups(None)
+            for record in await self._store.of_groups(groups)
             if record.resource is resource and record.starts_at <= now < record.ends_at
         ]
 

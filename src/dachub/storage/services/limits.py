@@ -18,6 +18,8 @@ from dachub.storage.store.places import PlaceStore
 
 AMOUNT_MAX = 2**60
 REASON_MAX_CHARACTERS = 500
+FEW = 10
+"""So many places are looked for by name; for more all are read."""
 LENIENT = (Policy.ALLOW, Policy.WARN)
 
 
@@ -49,14 +51,14 @@ class LimitService:
         its allocations of file-bytes in force, together; nothing follows from them unless one of
         them says so.
         """
-        one = places[0] if len(places) == 1 else None
         exceptions = {
             (limit.area, limit.owner): limit
-            for limit in await self._store.limits(*(one or (None, None)))
+            for limit in await self._store.limits(None if len(places) > FEW else places)
         }
         granted: dict[str, list[AllocationRecord]] = {}
-        if any(area is StorageArea.GROUP for area, _ in places):
-            for record in await self._allocations.in_force(Resource.FILE_BYTES):
+        groups = {owner for area, owner in places if area is StorageArea.GROUP}
+        if groups:
+            for record in await self._allocations.in_force(Resource.FILE_BYTES, groups):
                 granted.setdefault(record.group, []).append(record)
         return [
             self._limits(
@@ -85,7 +87,7 @@ class LimitService:
         return Limits(
             bytes=allowed_bytes,
             files=default.files if own is None or own.files is None else own.files,
-            binding=not granted or any(record.policy not in LENIENT for record in granted),
+            bytes_bind=not granted or any(record.policy not in LENIENT for record in granted),
         )
 
     async def set(
@@ -153,7 +155,7 @@ class LimitService:
         PermissionDenied
         """
         require_reader(by, area, owner)
-        return await self._store.limits(area, owner)
+        return await self._store.limits([(area, owner)])
 
 
 def require_reader(by: Principal, area: StorageArea, owner: str) -> None:

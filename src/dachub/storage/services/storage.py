@@ -117,12 +117,20 @@ class StorageService:
 
         Old figures keep nobody from anything. Whoever is kept is measured again at once.
         """
-        for area, owner in ((StorageArea.HOME, username), (StorageArea.GROUP, group)):
-            place, limits = await self._place(area, owner)
-            use = self._use(place, limits)
-            if use.state is StorageState.OVER and limits.binding:
+        asked_for = ((StorageArea.HOME, username), (StorageArea.GROUP, group))
+        known = [
+            place
+            for place in await self._store.places(owners={username, group})
+            if (place.area, place.owner) in asked_for and self._fresh_sample(place) is not None
+        ]
+        limits = await self._limits.of([(place.area, place.owner) for place in known])
+        for place, limit in sorted(
+            zip(known, limits, strict=True), key=lambda pair: pair[0].area is StorageArea.GROUP
+        ):
+            use = self._use(place, limit.that_bind())
+            if use.state is StorageState.OVER:
                 if not self._is_under_way(place):
-                    await self._store.request(area, owner, self._clock.now())
+                    await self._store.request(place.area, place.owner, self._clock.now())
                 return RescueReason(OVER_STORAGE, use.message)
         return None
 
@@ -179,7 +187,9 @@ class StorageService:
             defaults=self._limits.defaults() if settings.enforce else {},
             allowed={
                 place_key(place.area, place.owner): Allowed(bytes=limit.bytes, files=limit.files)
-                for place, limit in zip(places, limits, strict=True)
+                for place, limit in zip(
+                    places, (limit.that_bind() for limit in limits), strict=True
+                )
             }
             if settings.enforce
             else {},
@@ -273,24 +283,24 @@ class StorageService:
         lost = self._clock.now() - timedelta(seconds=REQUEST_LOST_SECONDS)
         return place.requested_at is not None and place.requested_at > lost
 
-    def _is_fresh(self, sample: StorageSample) -> bool:
-        """Whether anything may follow from a sample; not from one of the future either."""
-        age_seconds = (self._clock.now() - sample.sampled_at).total_seconds()
-        return abs(age_seconds) <= self._settings.stale_seconds
+    def _fresh_sample(self, place: Place) -> StorageSample | None:
+        """The sample from which anything may follow: neither an old one nor one of the future."""
+        if place.sample is None or not place.present:
+            return None
+        age_seconds = (self._clock.now() - place.sample.sampled_at).total_seconds()
+        return place.sample if abs(age_seconds) <= self._settings.stale_seconds else None
 
     def _use(self, place: Place, limits: Limits) -> StorageUse:
-        sample = place.sample if place.present else None
         state, message = StorageState.UNKNOWN, ""
-        if sample is not None and self._is_fresh(sample):
-            percent = _percent(sample, limits)
-            state = self._state(percent)
+        if (fresh := self._fresh_sample(place)) is not None:
+            state = self._state(_percent(fresh, limits))
             if state in {StorageState.WARNED, StorageState.OVER}:
-                message = self._message(sample, limits, state)
+                message = self._message(fresh, limits, state)
         return StorageUse(
             area=place.area,
             owner=place.owner,
             known=place.known,
-            sample=sample,
+            sample=place.sample if place.present else None,
             limit_bytes=limits.bytes,
             limit_files=limits.files,
             enforced=place.enforced,
@@ -314,7 +324,7 @@ class StorageService:
             return f"{what} holds {held}. Delete or move what is not needed before it is full."
         consequence = (
             " Until it holds less, only a rescue session can be started, to make room."
-            if limits.binding
+            if _percent(sample, limits.that_bind()) >= FULL_PERCENT
             else ""
         )
         return (
@@ -324,8 +334,8 @@ class StorageService:
 
     async def _tell(self, place: Place, limits: Limits) -> None:
         """Tell of the highest threshold passed, once until the place was below it again."""
-        sample = place.sample
-        if sample is None or not self._is_fresh(sample):
+        sample = self._fresh_sample(place)
+        if sample is None:
             return
         percent = _percent(sample, limits)
         thresholds = sorted({*self._settings.warn_at_percent, FULL_PERCENT})

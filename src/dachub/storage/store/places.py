@@ -192,15 +192,14 @@ class PlaceStore:
         await self._session.flush()
 
     async def limits(
-        self, area: StorageArea | None = None, owner: str | None = None
+        self, places: Sequence[tuple[StorageArea, str]] | None = None
     ) -> list[StorageLimit]:
-        """Exceptions there ever were, the latest last."""
-        conditions = [] if area is None else [LimitRow.area == area.value]
-        if owner is not None:
-            conditions.append(LimitRow.owner == owner)
-        rows = await self._session.scalars(
-            select(LimitRow).where(*conditions).order_by(LimitRow.limit_id)
-        )
+        """Exceptions there ever were, of all or some places, the latest last."""
+        statement = select(LimitRow).order_by(LimitRow.limit_id)
+        if places is not None:
+            named = [(area.value, owner) for area, owner in places]
+            statement = statement.where(tuple_(LimitRow.area, LimitRow.owner).in_(named))
+        rows = await self._session.scalars(statement)
         return [
             StorageLimit(
                 area=StorageArea(row.area),
