@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from tests.harness.waiting import until
 
 from dachub.model.storage import Folder
 from dachub.storage.models import Measurement
@@ -43,6 +46,10 @@ def measured(tree: Path, tmp_path: Path) -> Measurement:
         walk.close()
     assert found is not None
     return found
+
+
+def _root(tree: Path) -> tuple[int, int]:
+    return tree.stat().st_dev, tree.stat().st_ino
 
 
 def du(tree: Path, *options: str) -> int:
@@ -187,6 +194,33 @@ def test_a_walk_that_was_stopped_goes_on_where_it_was(
     assert turns > 10
     assert found == expected
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.kill
+def test_a_walk_that_was_killed_loses_nothing_and_counts_nothing_twice(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(tree)
+    monkeypatch.setattr(walker, "FIRST_PART_FILES", 20)
+    monkeypatch.setattr(walker, "PART_FILES", 20)
+    expected = measured(tree, tmp_path / "..")
+    monkeypatch.setattr(walker, "SAVE_EVERY_SECONDS", 0)
+    monkeypatch.setattr(walker, "SAVE_SHARE", 0)
+    slow = Walk(tmp_path, processes=2, files_per_second=200, turn_seconds=3600)
+    victim = multiprocessing.get_context("fork").Process(
+        target=slow.measure, args=("home/ada", tree)
+    )
+    victim.start()
+    until(cursor_path(tmp_path, "home/ada").exists, "the walk remembers where it is")
+    walkers = psutil.Process(victim.pid).children()
+    victim.kill()
+    victim.join()
+    until(
+        lambda: not any(each.is_running() for each in walkers),
+        "the processes of the walk ended with it",
+    )
+    assert Cursor.load(cursor_path(tmp_path, "home/ada"), _root(tree)).files > 20
+    assert measured(tree, tmp_path) == expected
 
 
 def test_what_was_being_walked_when_it_was_killed_is_walked_again(tmp_path: Path) -> None:
