@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -12,15 +14,20 @@ from fastapi import FastAPI
 from tests.conftest import Databases
 from tests.portal.seed import NOW, Site, seed
 
+from dachub.accounting.settings import QuotaSettings
 from dachub.config import Settings
 from dachub.hub.settings import SiteSettings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.model.awards import SiteAward
 from dachub.server.app import create_app
 from dachub.server.auth import SESSION_COOKIE, session_cookie
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
 
+AWARD = SiteAward(
+    title="IRIS 2027", amount=Decimal(20_000), starts=date(2027, 1, 1), ends=date(2027, 9, 30)
+)
 HOST = "http://portal.test"
 HUB_TOKEN = "the-hubs-own-token"
 SCOPES = ["access:services!service=dac", "tokens"]
@@ -75,7 +82,10 @@ class Portal:
 async def portal(databases: Databases, migrated_template: str) -> AsyncIterator[Portal]:
     hub = Hub()
     process = Process(
-        Settings(site=SiteSettings(name="Survey DAC", contact="help@example.org")),
+        Settings(
+            site=SiteSettings(name="Survey DAC", contact="help@example.org"),
+            quota=QuotaSettings(site_awards=(AWARD,)),
+        ),
         create_engine(databases.create(template=migrated_template)),
         hub=HubAPI("http://hub/hub/api", "t", transport=httpx.MockTransport(hub.answer)),
         clock=HeldClock(NOW),

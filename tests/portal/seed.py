@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.allocations import Recurrence
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import ClaimedMembership, LoginRecord, Role
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
-from dachub.model.usage import Policy, Resource
+from dachub.model.storage import Folder, StorageArea, StorageMethod
+from dachub.model.usage import Policy, QuotaPolicy, Resource
 from dachub.server.factory import Factory, Process
+from dachub.storage.models import Measurement
 
 NOW = datetime(2027, 3, 10, 12, tzinfo=UTC)
 ISSUER = "https://login.example.org/realms/astronomy"
@@ -44,6 +47,7 @@ class Site:
 
     people: list[str] = field(default_factory=list)
     running: dict[str, UUID] = field(default_factory=dict)
+    corrected: UUID | None = None
 
 
 async def seed(process: Process) -> Site:
@@ -57,6 +61,9 @@ async def seed(process: Process) -> Site:
         await _sessions(factory, site, chance)
         await _allocations(factory)
     async with process.factory() as factory:
+        await _grants(factory)
+        site.corrected = await _corrections(factory)
+        await _storage(factory, chance)
         await _requests(factory)
         await _notices(factory)
     return site
@@ -68,6 +75,7 @@ async def _groups(factory: Factory) -> None:
             OPERATOR, slug, title, f"{title}. A campaign of the survey, with a shared allocation."
         )
     await factory.groups().create(OPERATOR, "hostile", f"{HOSTILE} {LONG}", f"{HOSTILE}\n{LONG}")
+    await factory.groups().create(OPERATOR, "clusters", "Clusters of galaxies")
     await factory.groups().create(OPERATOR, "empty", "Nobody and nothing yet")
 
 
@@ -76,7 +84,7 @@ async def _people(factory: Factory, site: Site) -> None:
     await accounts.add(
         OPERATOR, "admin", full_name="Administrator", administrator=True, password=PASSWORD
     )
-    for name in ("pia", "max", "meg", "otto", "loner"):
+    for name in ("pia", "max", "meg", "otto", "loner", "paul"):
         await accounts.add(OPERATOR, name, full_name=name.title() + " Example", password=PASSWORD)
     for number, name in enumerate([*NAMES, HOSTILE, LONG]):
         first = name.split()[0].lower()
@@ -99,6 +107,11 @@ async def _people(factory: Factory, site: Site) -> None:
         await factory.groups().put_member(OPERATOR, group, person.username, Role.MEMBER)
     groups = factory.groups()
     await groups.set_pi(OPERATOR, "lenses", "pia")
+    await groups.set_pi(OPERATOR, "transients", "paul")
+    await groups.set_pi(OPERATOR, "photoz", "paul")
+    await groups.set_pi(OPERATOR, "clusters", "paul")
+    await groups.put_member(OPERATOR, "clusters", "meg", Role.MEMBER)
+    await groups.put_member(OPERATOR, "hostile", "paul", Role.MANAGER)
     await groups.put_member(OPERATOR, "lenses", "max", Role.MANAGER)
     await groups.put_member(OPERATOR, "lenses", "meg", Role.MEMBER)
     await groups.put_member(OPERATOR, "hostile", "meg", Role.MEMBER)
@@ -136,6 +149,82 @@ async def _allocations(factory: Factory) -> None:
             amount="0.5",
             reason=f"A little more {HOSTILE}",
         )
+
+
+async def _grants(factory: Factory) -> None:
+    """Series, other resources, changes of every kind, limits of members."""
+    allocations, paul = factory.allocations(), await factory.people().principal("paul")
+    pia = await factory.people().principal("pia")
+    await factory.series().add(
+        OPERATOR, group="clusters", resource=Resource.CORE_HOURS, amount=400,
+        every=Recurrence.QUARTER, carry_over_percent=25,
+        policy=QuotaPolicy(when_spent=Policy.STOP, grace_percent=5, grace_seconds=2 * 86_400),
+        reason="Award of the funding body",
+    )  # fmt: skip
+    await allocations.create(
+        OPERATOR, group="lenses", resource=Resource.FILE_BYTES, amount=2 * 10**12,
+        starts_at=datetime(2027, 1, 1, tzinfo=UTC), ends_at=datetime(2027, 7, 1, tzinfo=UTC),
+        reason="Images of the first season",
+    )  # fmt: skip
+    (lenses,) = [
+        record
+        for record in await allocations.list(OPERATOR, group="lenses")
+        if record.resource is Resource.CORE_HOURS
+    ]
+    await allocations.change(
+        OPERATOR, lenses.allocation_id, "The season ends in June, says the PI",
+        ends_at=datetime(2027, 7, 1, tzinfo=UTC),
+        policy=QuotaPolicy(warn_at_percent=(50, 75, 90), grace_percent=2.5),
+    )  # fmt: skip
+    limits = factory.limits()
+    for by, group, username, amount in (
+        (pia, "lenses", "meg", 1200), (pia, "lenses", "max", 100), (pia, "lenses", "ada", 60),
+        (paul, "clusters", "meg", 20),
+    ):  # fmt: skip
+        await limits.set(by, group, username, Resource.CORE_HOURS, amount, "So that all have some")
+    await limits.set(pia, "lenses", "max", Resource.CORE_HOURS, 150, f"More for max {HOSTILE}")
+
+
+async def _corrections(factory: Factory) -> UUID:
+    ended = await factory.sessions().list(OPERATOR, username="meg", state="ended", limit=30)
+    corrections = factory.corrections()
+    await corrections.void(OPERATOR, ended[3].session_id, f"A fault of the platform {HOSTILE}")
+    amended = ended[5]
+    assert amended.started_at is not None
+    await corrections.amend(
+        OPERATOR, amended.session_id, "It hung for the rest of the time",
+        ended_at=amended.started_at + timedelta(seconds=1),
+    )  # fmt: skip
+    return amended.session_id
+
+
+async def _storage(factory: Factory, chance: random.Random) -> None:
+    storage, limits = factory.storage(), factory.storage_limits()
+    await limits.set(
+        OPERATOR, StorageArea.HOME, "meg", limit_bytes=50 * 2**30, limit_files=500_000,
+        reason="Beginning of the project",
+    )  # fmt: skip
+    places = (
+        (StorageArea.GROUP, "lenses", 1.1e12, 9e9), (StorageArea.GROUP, "hostile", 1e9, 0),
+        (StorageArea.HOME, "meg", 30e9, 2.5e8), (StorageArea.HOME, "pia", 8e9, 3e7),
+        (StorageArea.HOME, "nobody-knows", 5e9, 0),
+    )  # fmt: skip
+    names = ("images", "catalogues/2026", HOSTILE[:40], LONG)
+    factory.clock.jump(-timedelta(days=60))
+    for day in range(60, -1, -1):
+        for area, owner, start, growth in places:
+            held = int(start + (60 - day) * growth * chance.uniform(0.8, 1.2))
+            measured = Measurement(
+                method=StorageMethod.WALK, bytes=int(held * 0.98), allocated_bytes=held,
+                files=held // 400_000, unreadable=3 if owner == "hostile" else 0,
+                largest=[
+                    Folder(path=name, allocated_bytes=held // (2 + 3 * n), files=1000 // (1 + n))
+                    for n, name in enumerate(names)
+                ],
+            )  # fmt: skip
+            await storage.record(area, owner, measured)
+        if day:
+            factory.clock.jump(timedelta(days=1))
 
 
 async def _requests(factory: Factory) -> None:

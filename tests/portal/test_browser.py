@@ -33,6 +33,8 @@ PAGES = {
     "my-usage-nothing": ("loner", "/"),
     "my-usage-wrong-period": ("meg", "/?period=custom&first=2027-03-02&last=2027-03-01"),
     "my-groups": ("meg", "/groups"),
+    "my-groups-of-a-pi": ("paul", "/groups"),
+    "my-storage": ("meg", "/storage"),
     "group-of-a-member": ("meg", "/groups/photoz"),
     "group-of-a-pi": ("pia", "/groups/lenses?period=this-quarter"),
     "group-for-an-administrator": ("admin", "/groups/transients?period=this-quarter"),
@@ -42,6 +44,11 @@ PAGES = {
     "group-sessions": ("pia", "/groups/lenses/sessions?period=this-quarter"),
     "group-allocations": ("meg", "/groups/lenses/allocations"),
     "group-allocations-for-an-administrator": ("admin", "/groups/transients/allocations"),
+    "group-recurring": ("paul", "/groups/clusters/allocations"),
+    "group-storage": ("pia", "/groups/lenses/storage?period=this-quarter"),
+    "group-storage-with-hostile-names": ("admin", "/groups/hostile/storage"),
+    "group-edit": ("pia", "/groups/lenses/edit"),
+    "group-member": ("pia", "/groups/lenses/members/max"),
     "group-history": ("pia", "/groups/lenses/history"),
     "group-requests": ("pia", "/groups/lenses/requests"),
     "group-requests-of-a-member": ("meg", "/groups/lenses/requests"),
@@ -51,12 +58,14 @@ PAGES = {
     "remove-member": ("pia", "/groups/lenses/members/meg/remove"),
     "stop-server": ("pia", "/sessions/{running}/stop"),
     "session": ("pia", "/sessions/{running}"),
+    "session-for-an-administrator": ("admin", "/sessions/{corrected}"),
     "password": ("meg", "/password"),
     "admin-overview": ("admin", "/admin"),
     "admin-usage": ("admin", "/admin/usage?period=this-quarter"),
     "admin-usage-by-person": ("admin", "/admin/usage?period=this-year&by=user&sort=name"),
     "admin-people": ("admin", "/admin/people"),
-    "admin-person": ("admin", "/admin/people/ada"),
+    "admin-person": ("admin", "/admin/people/meg?period=this-quarter"),
+    "admin-storage": ("admin", "/admin/storage?area=home"),
     "admin-person-disabled": ("admin", "/admin/people/dmitri"),
     "admin-groups": ("admin", "/admin/groups"),
     "admin-requests": ("admin", "/admin/requests"),
@@ -93,7 +102,9 @@ class Window:
 
     def address(self, path: str) -> str:
         running = str(self.portal.site.running["pia"])
-        return f"{self.origin}{BASE}{path.replace('{running}', running)}"
+        corrected = str(self.portal.site.corrected)
+        path = path.replace("{running}", running).replace("{corrected}", corrected)
+        return f"{self.origin}{BASE}{path}"
 
 
 def _note(page: Page, said: object) -> None:

@@ -141,7 +141,8 @@ async def test_an_enormous_form_is_refused(portal: Portal) -> None:
 async def test_an_administrator_gives_and_changes_an_allocation(portal: Portal) -> None:
     page = await _send(
         portal, "admin", EMPTY, EMPTY,
-        amount="12.5", first="2027-03-01", last="2027-03-31", policy="deny", reason="To begin with",
+        amount="12.5", first="2027-03-01", last="2027-03-31", when_spent="deny",
+        reason="To begin with",
     )  # fmt: skip
     assert page.status_code == 200, page.text
     assert "+12.500 core-hours" in page.text
@@ -167,7 +168,7 @@ async def test_an_administrator_gives_and_changes_an_allocation(portal: Portal) 
 async def test_an_allocation_that_ends_before_it_begins_is_refused(portal: Portal) -> None:
     page = await _send(
         portal, "admin", EMPTY, EMPTY,
-        amount="1", first="2027-03-02", last="2027-03-01", policy="deny", reason="Because",
+        amount="1", first="2027-03-02", last="2027-03-01", when_spent="deny", reason="Because",
     )  # fmt: skip
     assert page.status_code == 422
     assert "The last day lies before the first" in page.text
@@ -176,7 +177,7 @@ async def test_an_allocation_that_ends_before_it_begins_is_refused(portal: Porta
 async def test_nobody_else_gives_allocations(portal: Portal) -> None:
     page = await _send(
         portal, "pia", MEMBERS, "/groups/lenses/allocations",
-        amount="1", first="2027-03-01", last="2027-03-02", policy="deny", reason="Because",
+        amount="1", first="2027-03-01", last="2027-03-02", when_spent="deny", reason="Because",
     )  # fmt: skip
     assert page.status_code == 403
 

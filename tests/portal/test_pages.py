@@ -36,7 +36,7 @@ async def test_my_usage_is_what_the_ledger_says_to_the_second(portal: Portal) ->
         session.milli_cores
         * int(((session.ended_at or NOW) - max(session.started_at, year_began)).total_seconds())
         for session in sessions
-        if session.started_at and (session.ended_at or NOW) > year_began
+        if session.started_at and (session.ended_at or NOW) > year_began and not session.is_void
     )
     seconds, thousandths = divmod(total, 1000)
     exact = f"{seconds // 3600:,}:{seconds // 60 % 60:02}:{seconds % 60:02}"

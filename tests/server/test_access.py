@@ -158,6 +158,10 @@ def examples(world: World) -> dict[str, Example]:
         "GET /usage.{form}": ok("/usage.csv"),
         "GET /sessions.{form}": ok("/sessions.csv"),
         "GET /sessions/{session_id}": ok(session),
+        "POST /sessions/{session_id}/corrections": ok(
+            f"{session}/corrections", {"action": "void", "reason": "a fault"}, 303
+        ),
+        "GET /storage.{form}": ok("/storage.csv"),
         "GET /sessions/{session_id}/stop": ok(f"{session}/stop"),
         "POST /sessions/{session_id}/stop": ok(f"{session}/stop", {}, 303),
         "GET /password": ok("", None, 404),
@@ -182,6 +186,24 @@ def examples(world: World) -> dict[str, Example]:
         "GET /groups/{slug}/plots/days.json": ok(f"{group}/plots/days.json"),
         "GET /groups/{slug}/usage.{form}": ok(f"{group}/usage.csv"),
         "GET /groups/{slug}/sessions.{form}": ok(f"{group}/sessions.parquet"),
+        "GET /groups/{slug}/members/{username}": ok(f"{group}/members/vera"),
+        "POST /groups/{slug}/members/{username}/limit": ok(
+            f"{group}/members/vera/limit", {"amount": "5", "reason": "fair"}, 303
+        ),
+        "GET /groups/{slug}/edit": ok(f"{group}/edit"),
+        "POST /groups/{slug}/edit": ok(f"{group}/edit", {"title": "Another"}, 303),
+        "GET /groups/{slug}/storage": ok(f"{group}/storage"),
+        "GET /groups/{slug}/storage/plot.json": ok(f"{group}/storage/plot.json"),
+        "GET /groups/{slug}/storage.{form}": ok(f"{group}/storage.csv"),
+        "POST /groups/{slug}/storage/limit": ok(
+            f"{group}/storage/limit", {"files": "5", "reason": "many"}, 303
+        ),
+        "POST /groups/{slug}/series": ok(
+            f"{group}/series", {"amount": "5", "every": "month", "reason": "award"}, 303
+        ),
+        "POST /groups/{slug}/series/{series_id}/end": ok(
+            f"{group}/series/1/end", {"reason": ""}, 422
+        ),
         "GET /groups/{slug}/members": ok(f"{group}/members"),
         "GET /groups/{slug}/sessions": ok(f"{group}/sessions"),
         "GET /groups/{slug}/allocations": ok(f"{group}/allocations"),
@@ -199,7 +221,7 @@ def examples(world: World) -> dict[str, Example]:
                 "amount": "5",
                 "first": "2027-03-10",
                 "last": "2027-04-01",
-                "policy": "deny",
+                "when_spent": "deny",
                 "reason": "granted",
             },
             303,
@@ -208,6 +230,13 @@ def examples(world: World) -> dict[str, Example]:
             f"{group}/allocations/{world.allocation_id}/adjustments",
             {"amount": "5", "reason": "more"},
             303,
+        ),
+        "GET /admin/storage.{form}": ok("/admin/storage.csv"),
+        "GET /admin/people/{username}/plots/days.json": ok("/admin/people/mia/plots/days.json"),
+        "GET /admin/people/{username}/usage.{form}": ok("/admin/people/mia/usage.csv"),
+        "GET /admin/people/{username}/sessions.{form}": ok("/admin/people/mia/sessions.csv"),
+        "POST /admin/people/{username}/storage-limit": ok(
+            "/admin/people/vera/storage-limit", {"gib": "5", "reason": "more"}, 303
         ),
         "GET /admin/usage.{form}": ok("/admin/usage.parquet"),
         "GET /admin/sessions.{form}": ok("/admin/sessions.csv"),

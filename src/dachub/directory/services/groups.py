@@ -20,7 +20,7 @@ from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import PersonStore
 from dachub.infra.clock import Clock
 from dachub.model.people import Group, GroupMembership, MembershipRecord, Role, Source
-from dachub.model.problems import Conflict, NotFound, PermissionDenied
+from dachub.model.problems import Conflict, InvalidInput, NotFound, PermissionDenied
 
 HISTORY_MAX = 1000
 
@@ -63,6 +63,31 @@ class GroupService:
         if not added:
             raise Conflict(f"There is a group '{slug}' already; choose another name.")
         await self._audit.record(by, "group-added", group=slug, title=title)
+        return await self.group(slug)
+
+    async def describe(self, by: Principal, slug: str, title: str, description: str) -> Group:
+        """Give a group another title and description; its name in reports stays.
+
+        Raises
+        ------
+        PermissionDenied
+            If ``by`` is neither PI of the group, in person, nor administers.
+        NotFound
+            If there is no such group, or ``by`` may not know of it.
+        InvalidInput
+            Without a title.
+        """
+        await self._may_change(by, slug)
+        by.require(slug, Role.PI)
+        title, description = clean(title, 200), clean_lines(description, 4000)
+        if not title:
+            raise InvalidInput("A group needs a title.")
+        before = await self.group(slug)
+        if (title, description) != (before.title, before.description):
+            await self._groups.describe(slug, title, description)
+            await self._audit.record(
+                by, "group-described", group=slug, title=title, old_title=before.title
+            )
         return await self.group(slug)
 
     async def list(self, by: Principal) -> Sequence[Group]:

@@ -56,6 +56,14 @@ class GroupStore:
         )
         return added is not None
 
+    async def describe(self, slug: str, title: str, description: str) -> None:
+        """Set a group's title and description."""
+        await self._session.execute(
+            update(GroupRow)
+            .where(GroupRow.slug == slug)
+            .values(title=title, description=description)
+        )
+
     async def slugs_of(self, provider_names: Sequence[str]) -> dict[str, str]:
         """Slug of each group that the provider calls by one of these names."""
         rows = await self._session.execute(

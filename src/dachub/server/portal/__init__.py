@@ -16,6 +16,7 @@ from dachub.server.portal import (
     requests,
     service,
     sessions,
+    storage,
     usage,
 )
 from dachub.server.portal.errors import error_page
@@ -33,8 +34,8 @@ async def without_slash() -> Response:
 
 
 parts = (
-    usage, account, notices, groups, members, sessions, allocations, requests, administration,
-    people, service, reports, assets,
+    usage, account, notices, groups, members, sessions, allocations, storage, requests,
+    administration, people, service, reports, assets,
 )  # fmt: skip
 for part in parts:
     router.include_router(part.router)

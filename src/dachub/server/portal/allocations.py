@@ -2,109 +2,150 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from decimal import Decimal
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from pydantic import Field, model_validator
 
 from dachub.model.problems import DachubError
 from dachub.model.units import midnight
-from dachub.model.usage import Policy, Resource
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.formats import WHEN_SPENT
+from dachub.server.portal.forms import Form, Submitted
 from dachub.server.portal.frame import Slug, group_frame
+from dachub.server.portal.grants import (
+    EVERY,
+    EVERYTHING,
+    UNITS,
+    AdjustmentFields,
+    AllocationFields,
+    ReasonFields,
+    SeriesFields,
+    after,
+    unit_of,
+)
 from dachub.server.portal.pages import Visit, Visitor
 
-router = APIRouter(prefix="/groups/{slug}/allocations", include_in_schema=False)
+router = APIRouter(prefix="/groups/{slug}", include_in_schema=False)
 
-Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=3)]
-
-
-class AllocationFields(Fields):
-    """A new allocation of core-hours over whole days."""
-
-    amount: Amount = Field(ge=0)
-    first: date
-    last: date
-    policy: Policy
-    reason: str = Field(min_length=1, max_length=500)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> AllocationFields:
-        if self.last < self.first:
-            raise ValueError("The last day lies before the first.")
-        return self
+Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Change = Callable[[Factory], Awaitable[str]]
+CARRY_OVER = {
+    "0": "nothing",
+    "10": "at most 10 % of the amount",
+    "25": "at most 25 % of the amount",
+    "50": "at most 50 % of the amount",
+    EVERYTHING: "everything",
+}
 
 
-class AdjustmentFields(Fields):
-    """A change of an allocation's amount, in core-hours; may be negative."""
-
-    amount: Amount
-    reason: str = Field(min_length=1, max_length=500)
-
-
-async def _allocations_page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
+async def _page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
     return visit.page(
         "group-allocations.html",
         **await group_frame(visit, factory, slug),
-        balance=await factory.quota().balance(slug),
         allocations=await factory.allocations().list(visit.caller, group=slug),
+        series=await factory.series().list(visit.caller, group=slug),
+        site_policy=visit.process.settings.quota.policy,
+        units={key: title for key, (title, _, _) in UNITS.items()},
+        unit_of=unit_of,
+        when_spent=WHEN_SPENT,
+        every=EVERY,
+        carry_over=CARRY_OVER,
         form=form,
         status=form.status,
     )
 
 
-@router.get("")
+async def _changed(visit: Visit, slug: str, form: Form, name: str, change: Change) -> Response:
+    """Make a change and say so on the page; or show the form again, with what was wrong."""
+    visit.caller.require_administrator()
+    try:
+        async with visit.process.factory() as factory:
+            message = await change(factory)
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _page(visit, factory, slug, form.failed(name, error))
+    return visit.redirect(f"groups/{slug}/allocations", message)
+
+
+@router.get("/allocations")
 async def allocations(slug: Slug, visit: Visitor, factory: Services) -> Response:
     """Show a group's allocations, and how each came to its amount."""
-    return await _allocations_page(visit, factory, slug, Form())
+    return await _page(visit, factory, slug, Form())
 
 
-@router.post("")
+@router.post("/allocations")
 async def add(slug: Slug, visit: Visitor, form: Submitted) -> Response:
-    """Give a group core-hours for a stretch of days."""
-    try:
+    """Grant something for a stretch of days."""
+
+    async def change(factory: Factory) -> str:
         fields = form.read(AllocationFields)
-        async with visit.process.factory() as factory:
-            await factory.allocations().create(
-                visit.caller,
-                group=slug,
-                resource=Resource.CORE_HOURS,
-                amount=fields.amount,
-                starts_at=midnight(fields.first),
-                ends_at=midnight(fields.last) + timedelta(days=1),
-                policy=fields.policy,
-                reason=fields.reason,
-            )
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _allocations_page(visit, factory, slug, form.failed("allocation", error))
-    return visit.redirect(
-        f"groups/{slug}/allocations", f"{slug} was given {fields.amount} core-hours."
-    )
+        await factory.allocations().create(
+            visit.caller,
+            group=slug,
+            resource=fields.resource,
+            amount=fields.in_units,
+            starts_at=midnight(fields.first),
+            ends_at=after(fields.last),
+            policy=fields.policy,
+            reason=fields.reason,
+        )
+        return f"{slug} was given {fields.spoken}."
+
+    return await _changed(visit, slug, form, "allocation", change)
 
 
-@router.post("/{allocation_id}/adjustments")
-async def adjust(
-    slug: Slug, allocation_id: Annotated[int, Path(ge=1, le=2**31 - 1)],
-    visit: Visitor, form: Submitted,
-) -> Response:  # fmt: skip
-    """Change an allocation's amount, with a reason that stays."""
-    try:
+@router.post("/allocations/{allocation_id}/adjustments")
+async def adjust(slug: Slug, allocation_id: Id, visit: Visitor, form: Submitted) -> Response:
+    """Change an allocation's amount, end or policy, with a reason that stays."""
+
+    async def change(factory: Factory) -> str:
         fields = form.read(AdjustmentFields)
-        async with visit.process.factory() as factory:
-            await factory.allocations().adjust(
-                visit.caller, allocation_id, amount=fields.amount, reason=fields.reason
-            )
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _allocations_page(
-                visit, factory, slug, form.failed(f"adjust-{allocation_id}", error)
-            )
-    return visit.redirect(
-        f"groups/{slug}/allocations",
-        f"The allocation was changed by {fields.amount} core-hours.",
-    )
+        found = await factory.allocations().show(visit.caller, allocation_id)
+        _, times = unit_of(found.resource)
+        await factory.allocations().change(
+            visit.caller,
+            allocation_id,
+            fields.reason,
+            amount=None if fields.amount is None else fields.amount * times,
+            ends_at=None if fields.last is None else after(fields.last),
+            policy=fields.policy if fields.other_policy else None,
+        )
+        return "The allocation was changed."
+
+    return await _changed(visit, slug, form, f"change-{allocation_id}", change)
+
+
+@router.post("/series")
+async def add_series(slug: Slug, visit: Visitor, form: Submitted) -> Response:
+    """Grant something anew for every period."""
+
+    async def change(factory: Factory) -> str:
+        fields = form.read(SeriesFields)
+        await factory.series().add(
+            visit.caller,
+            group=slug,
+            resource=fields.resource,
+            amount=fields.in_units,
+            every=fields.every,
+            first=None if fields.first is None else midnight(fields.first),
+            until=None if fields.until is None else after(fields.until),
+            carry_over_percent=fields.carry_over_percent,
+            policy=fields.policy,
+            reason=fields.reason,
+        )
+        return f"{slug} is given {fields.spoken} every {EVERY[fields.every]}."
+
+    return await _changed(visit, slug, form, "series", change)
+
+
+@router.post("/series/{series_id}/end")
+async def end_series(slug: Slug, series_id: Id, visit: Visitor, form: Submitted) -> Response:
+    """Let no further period of a series begin."""
+
+    async def change(factory: Factory) -> str:
+        await factory.series().end(visit.caller, series_id, form.read(ReasonFields).reason)
+        return "No further period of the series begins."
+
+    return await _changed(visit, slug, form, f"series-{series_id}", change)

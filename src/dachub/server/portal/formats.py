@@ -7,8 +7,14 @@ from datetime import UTC, datetime, timedelta
 from markupsafe import Markup
 
 from dachub.model.units import BYTES_PER_GIB, MILLI_CORES_PER_CORE, core_hours
-from dachub.model.usage import Resource
+from dachub.model.usage import Policy, QuotaPolicy, Resource
 
+WHEN_SPENT = {
+    Policy.DENY: "new servers are refused",
+    Policy.STOP: "new servers are refused and running ones stopped after a notice",
+    Policy.WARN: "people are only warned",
+    Policy.ALLOW: "nothing happens",
+}
 DECIMALS_BELOW_CORE_HOURS = 1000
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3600
@@ -33,19 +39,52 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
+def number(amount: int, resource: Resource) -> str:
+    """Amount of an allocation, in base units, as a number of the unit that people speak of."""
+    if resource is Resource.CORE_HOURS:
+        return hours(amount)
+    if resource.is_time:
+        return f"{amount / resource.base_units:,.3f}"
+    return gib(amount)
+
+
 def quantity(amount: int, resource: Resource) -> str:
-    """Amount of an allocation, in base units, as people speak of it."""
+    """The same with the unit."""
     match resource:
-        case Resource.CORE_HOURS:
-            return f"{hours(amount)} core-hours"
-        case Resource.GPU_HOURS:
-            return f"{amount / resource.base_units:,.3f} GPU-hours"
-        case Resource.MEMORY_HOURS:
-            return f"{amount / resource.base_units:,.3f} GiB-hours"
         case Resource.FILE_BYTES:
-            return f"{gib(amount)} of files"
+            return f"{number(amount, resource)} of files"
         case Resource.DATABASE_BYTES:
-            return f"{gib(amount)} of databases"
+            return f"{number(amount, resource)} of databases"
+        case _:
+            return f"{number(amount, resource)} {resource.unit}"
+
+
+def rules(policy: QuotaPolicy) -> str:
+    """What happens as an allocation is spent, in a sentence."""
+    told = ", ".join(f"{percent} %" for percent in sorted({*policy.warn_at_percent, 100}))
+    graces = [f"{policy.grace_percent:g} % more"] if policy.grace_percent else []
+    if policy.grace_seconds:
+        graces.append(f"{policy.grace_seconds / SECONDS_PER_HOUR:g} hours more")
+    then = WHEN_SPENT[policy.when_spent]
+    if policy.when_spent is Policy.STOP:
+        then += f" of {policy.stop_notice_seconds / SECONDS_PER_MINUTE:g} minutes"
+    if policy.when_spent is Policy.ALLOW:
+        return then + "."
+    grace = f" Servers may go on for {' or '.join(graces)}, whichever ends first." if graces else ""
+    if len(graces) == 1:
+        grace = f" Servers may go on for {graces[0]}."
+    return f"people are told at {told}.{grace} In the end {then}."
+
+
+def origin(key: str) -> str:
+    """What made an adjustment that no person made."""
+    names = {"series": "by the series", "series-ended": "by the end of the series"}
+    return "carried over" if key.startswith("carry-over") else names.get(key, key)
+
+
+def first_day(since: datetime) -> str:
+    """The day on which a period begins."""
+    return since.astimezone(UTC).date().isoformat()
 
 
 def last_day(until: datetime) -> str:

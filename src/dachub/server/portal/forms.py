@@ -88,7 +88,7 @@ class Form:
         )
 
     def read(self, model: type[AnyFields]) -> AnyFields:
-        """Validate what was typed.
+        """Validate what was typed; a field left empty is as if it were not there.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Form:
             With a message for each field.
         """
         try:
-            return model.model_validate(dict(self.values))
+            return model.model_validate({key: typed for key, typed in self.values.items() if typed})
         except ValidationError as error:
             raise InvalidFields(
                 {

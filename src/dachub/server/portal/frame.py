@@ -18,6 +18,7 @@ TABS = {
     "/sessions": "Sessions",
     "/allocations": "Allocations",
     "/requests": "Requests",
+    "/storage": "Storage",
 }
 MANAGERS_TABS = {"/history": "History"}
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
-from dachub.model.people import Group
-from dachub.model.usage import UsageDimension, UsageReport, UsageRow
+from dachub.model.people import Group, Role
+from dachub.model.problems import DachubError
+from dachub.model.usage import (
+    GroupBalance,
+    QuotaState,
+    UsageDimension,
+    UsageReport,
+    UsageRow,
+)
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.downloads import Format, download
+from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES
@@ -26,11 +36,32 @@ router = APIRouter(prefix="/groups", include_in_schema=False)
 AUDIT_PER_PAGE = 50
 
 
+class DescriptionFields(Fields):
+    """What a group is called, and what it is about."""
+
+    title: str = Field(min_length=1, max_length=200)
+    description: str = Field(default="", max_length=4000)
+
+
 @router.get("")
 async def my_groups(visit: Visitor, factory: Services) -> Response:
-    """Show the caller's groups."""
+    """Show how the caller's groups stand, what presses first."""
     options = await factory.quota().start_options(visit.caller.name)
-    return visit.page("groups.html", balances=options.groups, roles=visit.caller.roles)
+    return visit.page(
+        "groups.html",
+        balances=sorted(options.groups, key=_pressing),
+        roles=visit.caller.roles,
+    )
+
+
+def _pressing(balance: GroupBalance) -> tuple[int, float, str]:
+    """Worse states first, then what is spent sooner."""
+    end = balance.projected_exhaustion_at
+    return (
+        -list(QuotaState).index(balance.state),
+        math.inf if end is None else end.timestamp(),
+        balance.group,
+    )
 
 
 async def _report(visit: Visit, factory: Factory, slug: str, chosen: Chosen) -> UsageReport:
@@ -70,7 +101,8 @@ async def show_group(
         **frame,
         chosen=chosen,
         choices=CHOICES,
-        balance=await factory.quota().balance(slug),
+        may_describe=visit.caller.has(slug, Role.PI),
+        balances=await factory.quota().balances(slug),
         report=report,
         stack=stacked,
         colours=layer_colours(len(stacked.layers)),
@@ -78,6 +110,31 @@ async def show_group(
         sorting=sorting,
         status=422 if chosen.error else 200,
     )
+
+
+async def _edit_page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
+    visit.caller.require(slug, Role.PI)
+    frame = await group_frame(visit, factory, slug)
+    return visit.page("group-edit.html", **frame, form=form, status=form.status)
+
+
+@router.get("/{slug}/edit")
+async def edit(slug: Slug, visit: Visitor, factory: Services) -> Response:
+    """Ask for another title and description."""
+    return await _edit_page(visit, factory, slug, Form())
+
+
+@router.post("/{slug}/edit")
+async def describe(slug: Slug, visit: Visitor, form: Submitted) -> Response:
+    """Give a group another title and description."""
+    try:
+        fields = form.read(DescriptionFields)
+        async with visit.process.factory() as factory:
+            await factory.groups().describe(visit.caller, slug, fields.title, fields.description)
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _edit_page(visit, factory, slug, form.failed("edit", error))
+    return visit.redirect(f"groups/{slug}", "The group's title and description were saved.")
 
 
 @router.get("/{slug}/plots/days.json")

@@ -8,15 +8,18 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
+from pydantic import Field
 
+from dachub.directory.models import Principal
 from dachub.model.names import Username
-from dachub.model.people import MembershipRecord, Role
-from dachub.model.problems import DachubError
-from dachub.model.usage import GroupBalance
+from dachub.model.people import Group, MembershipRecord, Role, Source
+from dachub.model.problems import DachubError, NotFound
+from dachub.model.usage import GroupBalance, Resource
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.frame import Slug, group_frame
+from dachub.server.portal.grants import TIME_UNITS, UNITS, Amount, Reason
 from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.portal.tables import AskedSort, sorted_rows
 
@@ -25,10 +28,17 @@ router = APIRouter(prefix="/groups/{slug}/members", include_in_schema=False)
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """A member as the table shows them; ``used`` (milli-core-seconds) only to managers."""
+    """A member as the table shows them.
+
+    Attributes
+    ----------
+    used, limit
+        Milli-core-seconds since the allocations in force began; only shown to managers.
+    """
 
     member: MembershipRecord
-    used: int | None
+    used: int = 0
+    limit: int | None = None
 
 
 COLUMNS: dict[str, Callable[[MemberRow], Any]] = {
@@ -36,7 +46,8 @@ COLUMNS: dict[str, Callable[[MemberRow], Any]] = {
     "username": lambda row: row.member.username,
     "role": lambda row: row.member.role.rank,
     "since": lambda row: row.member.valid_from,
-    "used": lambda row: row.used or 0,
+    "used": lambda row: row.used,
+    "limit": lambda row: -1 if row.limit is None else row.limit,
 }
 
 
@@ -47,56 +58,123 @@ class MemberFields(Fields):
     role: Role = Role.MEMBER
 
 
-async def _members_page(
-    visit: Visit, factory: Factory, slug: str, asked: str, form: Form
-) -> Response:
-    frame = await group_frame(visit, factory, slug)
-    balance = await factory.quota().balance(slug)
-    used = await _used(visit, factory, balance) if frame["manages"] else None
-    rows, sorting = sorted_rows(
-        [
-            MemberRow(member, used.get(member.username, 0) if used is not None else None)
-            for member in frame["group"].members
-        ],
-        asked,
-        COLUMNS,
-        "name",
+class LimitFields(Fields):
+    """A limit of one member; without an amount there is none any more."""
+
+    amount: Amount | None = Field(default=None, ge=0)
+    unit: str = Field(default="core-hours", pattern=f"^({'|'.join(TIME_UNITS)})$")
+    reason: Reason
+
+
+def _roles(by: Principal) -> list[tuple[str, str]]:
+    """Roles that ``by`` may give."""
+    return [
+        (role.value, "PI" if role is Role.PI else role.value)
+        for role in Role
+        if role is not Role.PI or by.is_administrator
+    ]
+
+
+async def _rows(
+    visit: Visit, factory: Factory, group: Group, balance: GroupBalance
+) -> list[MemberRow]:
+    """Members with what each used and may use, for a manager."""
+    report = await factory.usage().report(
+        visit.caller,
+        since=balance.since or visit.now.replace(month=1, day=1, hour=0),
+        until=visit.now + timedelta(seconds=1),
+        dimensions=["user"],
+        group=group.slug,
     )
+    used = {row.username: row.milli_core_seconds for row in report.rows}
+    limits = {
+        limit.username: limit.amount
+        for limit in await factory.limits().list(visit.caller, group.slug)
+        if limit.resource is Resource.CORE_HOURS
+    }
+    return [
+        MemberRow(member, used.get(member.username, 0), limits.get(member.username))
+        for member in group.members
+    ]
+
+
+async def _list_page(visit: Visit, factory: Factory, slug: str, sort: str, form: Form) -> Response:
+    frame = await group_frame(visit, factory, slug)
+    group: Group = frame["group"]
+    balance = await factory.quota().balance(slug)
+    rows = (
+        await _rows(visit, factory, group, balance)
+        if frame["manages"]
+        else [MemberRow(member) for member in group.members]
+    )
+    rows, sorting = sorted_rows(rows, sort, COLUMNS, "name")
     return visit.page(
         "group-members.html",
         **frame,
         balance=balance,
         rows=rows,
         sorting=sorting,
-        role_options=[
-            (role.value, "PI" if role is Role.PI else role.value)
-            for role in Role
-            if role is not Role.PI or visit.caller.is_administrator
-        ],
+        role_options=_roles(visit.caller),
         form=form,
         status=form.status,
     )
 
 
-async def _used(visit: Visit, factory: Factory, balance: GroupBalance) -> dict[str, int]:
-    """What each member used since the allocations in force began."""
-    report = await factory.usage().report(
-        visit.caller,
-        since=balance.since or visit.now.replace(month=1, day=1, hour=0),
-        until=visit.now + timedelta(seconds=1),
-        dimensions=["user"],
-        group=balance.group,
+async def _member_page(
+    visit: Visit, factory: Factory, slug: str, username: str, form: Form
+) -> Response:
+    visit.caller.require(slug, Role.MANAGER)
+    frame = await group_frame(visit, factory, slug)
+    balance = await factory.quota().balance(slug)
+    rows = await _rows(visit, factory, frame["group"], balance)
+    row = next((row for row in rows if row.member.username == username), None)
+    if row is None:
+        raise NotFound(f"'{username}' is not a member of the group '{slug}'.")
+    history = await factory.limits().history(visit.caller, slug)
+    return visit.page(
+        "member.html",
+        **frame,
+        balance=balance,
+        row=row,
+        limits=[limit for limit in history if limit.username == username],
+        sets_limits=visit.caller.has(slug, Role.PI),
+        changes=row.member.source is Source.LOCAL
+        and (row.member.role is not Role.PI or visit.caller.is_administrator),
+        role_options=_roles(visit.caller),
+        units=TIME_UNITS,
+        form=form,
+        status=form.status,
     )
-    return {row.username or "": row.milli_core_seconds for row in report.rows}
 
 
 @router.get("")
-async def members(
-    slug: Slug, visit: Visitor, factory: Services,
-    sort: AskedSort = "",
-) -> Response:  # fmt: skip
+async def members(slug: Slug, visit: Visitor, factory: Services, sort: AskedSort = "") -> Response:
     """List the members of a group."""
-    return await _members_page(visit, factory, slug, sort, Form())
+    return await _list_page(visit, factory, slug, sort, Form())
+
+
+@router.get("/{username}")
+async def member(slug: Slug, username: Username, visit: Visitor, factory: Services) -> Response:
+    """Show one member to those who manage the group."""
+    return await _member_page(visit, factory, slug, username, Form())
+
+
+@router.post("/{username}/limit")
+async def set_limit(slug: Slug, username: Username, visit: Visitor, form: Submitted) -> Response:
+    """Let a member use at most so much of each period, or all there is."""
+    try:
+        fields = form.read(LimitFields)
+        resource = UNITS[fields.unit][1]
+        async with visit.process.factory() as factory:
+            await factory.limits().set(
+                visit.caller, slug, username, resource, fields.amount, fields.reason
+            )
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _member_page(visit, factory, slug, username, form.failed("limit", error))
+    said = "no limit any more" if fields.amount is None else f"a limit of {fields.amount:,}"
+    unit = "" if fields.amount is None else f" {TIME_UNITS[fields.unit]}"
+    return visit.redirect(f"groups/{slug}/members/{username}", f"{username} has {said}{unit}.")
 
 
 @router.post("")
@@ -108,7 +186,7 @@ async def put_member(slug: Slug, visit: Visitor, form: Submitted) -> Response:
             await factory.groups().put_member(visit.caller, slug, fields.username, fields.role)
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await _members_page(visit, factory, slug, "", form.failed("member", error))
+            return await _list_page(visit, factory, slug, "", form.failed("member", error))
     return visit.redirect(
         f"groups/{slug}/members", f"{fields.username} is now {fields.role.value} of {slug}."
     )

@@ -45,16 +45,16 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(
-    hours=formats.hours,
-    core_time=formats.core_time,
-    duration=formats.duration,
-    gib=formats.gib,
-    cores=formats.cores,
-    last_day=formats.last_day,
-    moment=formats.moment,
-    quantity=formats.quantity,
-    share=formats.share,
-)
+    {
+        made.__name__: made
+        for made in (
+            formats.cores, formats.core_time, formats.duration, formats.first_day, formats.gib,
+            formats.hours, formats.last_day, formats.moment,
+            formats.number, formats.origin, formats.quantity,
+            formats.rules, formats.share,
+        )
+    }
+)  # fmt: skip
 _templates.globals.update(base=BASE, asset=lambda name: BASE + asset_path(name), address=address)
 
 

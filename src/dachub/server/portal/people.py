@@ -9,15 +9,30 @@ from pydantic import Field
 
 from dachub.model.names import Username
 from dachub.model.problems import DachubError
+from dachub.model.storage import StorageArea
+from dachub.model.usage import UsageDimension, UsageReport
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
+from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
+from dachub.server.portal.downloads import Format, download
 from dachub.server.portal.forms import Fields, Form, SecretFields, Submitted
-from dachub.server.portal.pages import Visit, Visitor
+from dachub.server.portal.pages import Visit, Visitor, json_response
+from dachub.server.portal.periods import CHOICES, Period
+from dachub.server.portal.plots import hours_stacked, layer_colours
+from dachub.server.portal.records import (
+    SESSION_COLUMNS,
+    session_batches,
+    usage_batches,
+    usage_columns,
+)
+from dachub.server.portal.stacks import Stack, column_of, stack
+from dachub.server.portal.storage import LimitFields
 
 router = APIRouter(prefix="/admin/people", include_in_schema=False)
 
 PEOPLE_PER_PAGE = 50
 SESSIONS_SHOWN = 20
+ENTRIES_SHOWN = 20
 
 
 class AccountFields(Fields):
@@ -87,29 +102,116 @@ async def add(visit: Visitor, form: Submitted) -> Response:
     )
 
 
-async def _person_page(visit: Visit, factory: Factory, username: str, form: Form) -> Response:
+async def _report(visit: Visit, factory: Factory, username: str, period: Period) -> UsageReport:
     visit.caller.require_administrator()
+    return await factory.usage().report(
+        visit.caller,
+        since=period.since,
+        until=period.until,
+        dimensions=[column_of(period, visit.now), "group"],
+        username=username,
+    )
+
+
+def _stack(report: UsageReport, period: Period) -> Stack:
+    return stack(report, period, lambda row: row.group or "")
+
+
+async def _person_page(
+    visit: Visit, factory: Factory, username: str, chosen: Chosen, form: Form
+) -> Response:
+    caller = visit.caller
+    caller.require_administrator()
+    report = await _report(visit, factory, username, chosen.period)
+    stacked = _stack(report, chosen.period)
+    (home,) = await factory.storage().now(caller, area=StorageArea.HOME, owner=username)
     return visit.page(
         "person.html",
-        person=await factory.people().show(visit.caller, username),
-        sessions=await factory.sessions().list(
-            visit.caller, username=username, limit=SESSIONS_SHOWN
-        ),
+        person=await factory.people().show(caller, username),
+        options=await factory.quota().start_options(username),
+        chosen=chosen,
+        choices=CHOICES,
+        report=report,
+        stack=stacked,
+        colours=layer_colours(len(stacked.layers)),
+        sessions=await factory.sessions().list(caller, username=username, limit=SESSIONS_SHOWN),
+        home=home,
+        limits=await factory.storage_limits().history(caller, StorageArea.HOME, username),
+        not_read=await factory.notices().unread(username),
+        entries=await factory.audit().list(caller, username=username, limit=ENTRIES_SHOWN),
         has_password=await factory.accounts().has_account(username),
         stale_days=visit.process.settings.directory.affiliation_stale_after_days,
         form=form,
-        status=form.status,
+        status=form.status if form.message else 422 if chosen.error else 200,
     )
 
 
 @router.get("/{username}")
-async def person(username: Username, visit: Visitor, factory: Services) -> Response:
-    """Show one person."""
-    return await _person_page(visit, factory, username, Form())
+async def person(
+    username: Username, visit: Visitor, factory: Services, chosen: ChosenPeriod
+) -> Response:
+    """Show everything about one person."""
+    return await _person_page(visit, factory, username, chosen, Form())
+
+
+@router.get("/{username}/plots/days.json")
+async def days(
+    username: Username, visit: Visitor, factory: Services, chosen: ChosenPeriod,
+    theme: ChosenTheme = "light",
+) -> Response:  # fmt: skip
+    """Plot of a person's core-hours by day and group."""
+    report = await _report(visit, factory, username, chosen.period)
+    return json_response(hours_stacked(_stack(report, chosen.period), theme))
+
+
+@router.get("/{username}/usage.{form}")
+async def download_usage(
+    username: Username, form: Format, visit: Visitor, chosen: ChosenPeriod
+) -> Response:
+    """A person's usage by day and group."""
+    visit.caller.require_administrator()
+    dimensions: list[UsageDimension] = ["day", "group"]
+    batches = usage_batches(visit, chosen.period, dimensions, username=username)
+    name = f"{username}-usage-{chosen.period.name}"
+    return await download(visit, name, form, usage_columns(dimensions), batches)
+
+
+@router.get("/{username}/sessions.{form}")
+async def download_sessions(
+    username: Username, form: Format, visit: Visitor, chosen: ChosenPeriod
+) -> Response:
+    """A person's sessions."""
+    visit.caller.require_administrator()
+    batches = session_batches(visit, chosen.period, username=username)
+    name = f"{username}-sessions-{chosen.period.name}"
+    return await download(visit, name, form, SESSION_COLUMNS, batches)
+
+
+@router.post("/{username}/storage-limit")
+async def limit_storage(
+    username: Username, visit: Visitor, form: Submitted, chosen: ChosenPeriod
+) -> Response:
+    """Except a person's home from the site's limits."""
+    visit.caller.require_administrator()
+    try:
+        fields = form.read(LimitFields)
+        async with visit.process.factory() as factory:
+            await factory.storage_limits().set(
+                visit.caller, StorageArea.HOME, username,
+                limit_bytes=fields.limit_bytes, limit_files=fields.files, reason=fields.reason,
+            )  # fmt: skip
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _person_page(
+                visit, factory, username, chosen, form.failed("storage-limit", error)
+            )
+    return visit.redirect(f"admin/people/{username}#storage-heading", "The limit was saved.")
 
 
 @router.post("/{username}/disable")
-async def disable(username: Username, visit: Visitor, form: Submitted) -> Response:
+async def disable(
+    username: Username, visit: Visitor, form: Submitted, chosen: ChosenPeriod
+) -> Response:
     """Refuse a person everything from now on; the form on the page asked for the reason."""
     visit.caller.require_administrator()
     try:
@@ -118,7 +220,9 @@ async def disable(username: Username, visit: Visitor, form: Submitted) -> Respon
             await factory.people().disable(visit.caller, username, fields.reason)
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await _person_page(visit, factory, username, form.failed("disable", error))
+            return await _person_page(
+                visit, factory, username, chosen, form.failed("disable", error)
+            )
     visit.process.nudge("disabled-people")
     return visit.redirect(
         f"admin/people/{username}",
@@ -135,7 +239,9 @@ async def enable(username: Username, visit: Visitor, _: Submitted) -> Response:
 
 
 @router.post("/{username}/password")
-async def set_password(username: Username, visit: Visitor, form: Submitted) -> Response:
+async def set_password(
+    username: Username, visit: Visitor, form: Submitted, chosen: ChosenPeriod
+) -> Response:
     """Set the password of a local account."""
     visit.caller.require_administrator()
     try:
@@ -144,5 +250,7 @@ async def set_password(username: Username, visit: Visitor, form: Submitted) -> R
             await factory.accounts().set_password(visit.caller, username, fields.new)
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await _person_page(visit, factory, username, form.failed("password", error))
+            return await _person_page(
+                visit, factory, username, chosen, form.failed("password", error)
+            )
     return visit.redirect(f"admin/people/{username}", f"The password of {username} was set.")

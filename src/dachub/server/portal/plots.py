@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import cycle
 from typing import Any, Literal
@@ -12,8 +12,10 @@ from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from bokeh.plotting import figure
 
+from dachub.model.storage import StorageSample
+from dachub.model.units import BYTES_PER_GIB, midnight
 from dachub.model.units import core_hours as in_core_hours
-from dachub.model.units import midnight
+from dachub.server.portal.periods import Period
 from dachub.server.portal.stacks import Stack
 
 Theme = Literal["light", "dark"]
@@ -34,7 +36,6 @@ LAYERS = {
     ),
 }  # fmt: skip
 DAY_MILLISECONDS = 86_400_000
-MOST_NAMES = 15
 DAYS_HEIGHT = 260
 
 
@@ -85,27 +86,35 @@ def hours_stacked(stack: Stack, theme: Theme) -> Plot:
     return _json(plot)
 
 
-def hours_by_name(core_hours: Mapping[str, float], theme: Theme) -> Plot:
-    """Horizontal bars of core-hours, most first; beyond fifteen names the rest share one bar."""
-    named = sorted(core_hours.items(), key=lambda pair: -pair[1])
-    if len(named) > MOST_NAMES:
-        rest = named[MOST_NAMES - 1 :]
-        named = [*named[: MOST_NAMES - 1], (f"{len(rest)} others", sum(h for _, h in rest))]
-    labels = [name for name, _ in named]
-    source = ColumnDataSource({"name": labels, "hours": [value for _, value in named]})
-    plot = _figure(theme, height=names_height(len(labels)), y_range=labels[::-1])
-    plot.hbar(y="name", right="hours", height=0.7, source=source, color=COLOURS[theme]["bar"])
-    plot.add_tools(HoverTool(tooltips=[("Name", "@name"), ("Core-hours", "@hours{0,0.000}")]))
-    plot.xaxis.axis_label = "core-hours"
-    plot.xaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
-    plot.x_range.start = 0
-    plot.ygrid.visible = False
+def bytes_over_time(samples: Sequence[StorageSample], period: Period, theme: Theme) -> Plot:
+    """What a place held on disk, in GiB: a point a day, the days between joined."""
+    source: dict[str, list[Any]] = {
+        "at": [sample.sampled_at for sample in samples],
+        "gib": [sample.allocated_bytes / BYTES_PER_GIB for sample in samples],
+        "files": [sample.files for sample in samples],
+        "name": [f"{sample.sampled_at:%Y-%m-%d %H:%M}" for sample in samples],
+    }
+    end = samples[-1].sampled_at if samples else period.since
+    plot = _figure(
+        theme, height=DAYS_HEIGHT, x_axis_type="datetime",
+        x_range=(period.since, max(end, period.since + timedelta(days=1))),
+    )  # fmt: skip
+    data = ColumnDataSource(source)
+    plot.line(x="at", y="gib", source=data, color=COLOURS[theme]["bar"], line_width=2)
+    points = plot.scatter(x="at", y="gib", source=data, color=COLOURS[theme]["bar"], size=5)
+    plot.add_tools(
+        HoverTool(
+            renderers=[points],
+            tooltips=[("At", "@name UTC"), ("GiB", "@gib{0,0.00}"), ("Files", "@files{0,0}")],
+        )
+    )
+    plot.yaxis.axis_label = "GiB on disk"
+    plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    plot.y_range.start = 0
+    plot.xgrid.visible = False
+    if not any(source["gib"]):
+        plot.y_range.end = 1
     return _json(plot)
-
-
-def names_height(names: int) -> int:
-    """Height of :func:`hours_by_name` in pixels."""
-    return 70 + 26 * max(1, min(names, MOST_NAMES))
 
 
 def _days_of_month(day: date) -> int:

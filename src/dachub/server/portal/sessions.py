@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from dachub.directory.models import Principal
-from dachub.model.sessions import SessionRecord
+from dachub.model.problems import DachubError
+from dachub.model.sessions import CorrectionAction, SessionRecord
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod
 from dachub.server.portal.downloads import Format, download
-from dachub.server.portal.forms import Submitted
+from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor
 from dachub.server.portal.periods import CHOICES
@@ -92,11 +95,56 @@ async def download_of_group(
     )
 
 
+class CorrectionFields(Fields):
+    """What a session shall be charged; times in UTC."""
+
+    action: CorrectionAction
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+async def _session_page(visit: Visit, factory: Factory, session_id: UUID, form: Form) -> Response:
+    return visit.page(
+        "session.html",
+        session=await factory.sessions().show(visit.caller, session_id),
+        corrections=await factory.corrections().history(visit.caller, session_id),
+        form=form,
+        status=form.status,
+    )
+
+
 @router.get("/sessions/{session_id}")
 async def show(session_id: UUID, visit: Visitor, factory: Services) -> Response:
     """Show all that is known of a session to those who may know of it."""
-    session = await factory.sessions().show(visit.caller, session_id)
-    return visit.page("session.html", session=session)
+    return await _session_page(visit, factory, session_id, Form())
+
+
+@router.post("/sessions/{session_id}/corrections")
+async def correct(session_id: UUID, visit: Visitor, form: Submitted) -> Response:
+    """Void, amend or restore what a session is charged, with a reason that stays."""
+    try:
+        fields = form.read(CorrectionFields)
+        async with visit.process.factory() as factory:
+            corrections = factory.corrections()
+            match fields.action:
+                case CorrectionAction.VOID:
+                    await corrections.void(visit.caller, session_id, fields.reason)
+                case CorrectionAction.RESTORE:
+                    await corrections.restore(visit.caller, session_id, fields.reason)
+                case CorrectionAction.AMEND:
+                    await corrections.amend(
+                        visit.caller, session_id, fields.reason,
+                        started_at=_in_utc(fields.started_at), ended_at=_in_utc(fields.ended_at),
+                    )  # fmt: skip
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _session_page(visit, factory, session_id, form.failed("correction", error))
+    return visit.redirect(f"sessions/{session_id}", "The session was corrected.")
+
+
+def _in_utc(typed: datetime | None) -> datetime | None:
+    return None if typed is None else typed.replace(tzinfo=UTC)
 
 
 @router.get("/sessions/{session_id}/stop")
