@@ -125,10 +125,10 @@ async def test_people_are_told_in_time_then_stopped_after_a_notice(
     lengths = [(state, seen.count(state)) for state in dict.fromkeys(seen)]
     assert lengths == [("ok", 44), ("warned", 15), ("grace", 10), ("stopping", 16)]
     assert await watchman.told() == [
-        "75 % of lensing: core-hours are used",
-        "90 % of lensing: core-hours are used",
-        "lensing: core-hours are used up; a grace has begun",
-        "lensing: core-hours are used up; running servers will be stopped",
+        "75 % of the core-hours of lensing are used",
+        "90 % of the core-hours of lensing are used",
+        "The core-hours of lensing are used up; a grace has begun",
+        "The core-hours of lensing are used up; running servers will be stopped",
         "Your server 'default' will be stopped at 13:28 UTC",
     ]
     assert (await watchman.due(session)).stop_due_reason == "quota"
@@ -162,7 +162,7 @@ async def test_more_granted_takes_the_notice_back(watchman: Watchman, describe: 
     await watchman.minutes(1)
     assert (await watchman.due(session)).stop_due_at is None
     assert (await watchman.told())[-2:] == [
-        "lensing: core-hours are available again", "Your server 'default' goes on",
+        "The core-hours of lensing are available again", "Your server 'default' goes on",
     ]  # fmt: skip
 
 

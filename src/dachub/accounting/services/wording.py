@@ -114,10 +114,10 @@ def member_message(position: Position, member: MemberPosition, ask: str) -> str:
 
 def group_step(position: Position, step: Step, ask: str) -> Told:
     """The notice that a group's members get of a step."""
-    what = f"{position.group}: {position.resource.unit}"
+    what = f"{position.resource.unit} of {position.group}"
     if position.pool is None:
         text = group_message(position, ask)
-        return Told(Severity.WARNING, f"{what} without an allocation", text)
+        return Told(Severity.WARNING, f"No allocation: {what}", text)
     then, more = _then(position.pool), f"For more, ask {ask}."
     used = f"The group has used {_used(position)}."
     match step.kind:
@@ -125,12 +125,12 @@ def group_step(position: Position, step: Step, ask: str) -> Told:
             left = amount(position.pool.left, position.resource)
             return Told(
                 Severity.INFO,
-                f"{what} are available again",
+                f"The {what} are available again",
                 f"{left} are left; servers start as before, and none is stopped. {then}",
             )
         case StepKind.WARNED:
             spent = position.measured.is_spent
-            title = f"{what} are used up" if spent else f"{step.percent} % of {what} are used"
+            title = f"The {what} are used up" if spent else f"{step.percent} % of the {what} are used"
             left = "Servers still start." if spent else ""
             severity = Severity.INFO if step.percent < 90 else Severity.WARNING
             return Told(severity, title, _joined(used, left, then, more))
@@ -138,20 +138,20 @@ def group_step(position: Position, step: Step, ask: str) -> Told:
             until = f"Servers still start{_grace(position)}; after that none do."
             return Told(
                 Severity.WARNING,
-                f"{what} are used up; a grace has begun",
+                f"The {what} are used up; a grace has begun",
                 _joined(used, until, then, more),
             )
         case StepKind.CLOSED:
             return Told(
                 Severity.WARNING,
-                f"{what} are used up; no new servers",
+                f"The {what} are used up; no new servers",
                 _joined(used, "What runs goes on; new servers are refused.", then, more),
             )
         case StepKind.STOPPING:
             notice = duration(position.policy.stop_notice_seconds)
             return Told(
                 Severity.URGENT,
-                f"{what} are used up; running servers will be stopped",
+                f"The {what} are used up; running servers will be stopped",
                 _joined(
                     used,
                     f"New servers are refused, and those that run are stopped in {notice}: save "
