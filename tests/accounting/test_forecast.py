@@ -90,6 +90,18 @@ async def test_what_lasts_beyond_the_period_is_no_limit(
     assert (await services.quota().authorize(ask())).message == ""
 
 
+async def test_where_nothing_is_left_no_time_is_promised(
+    services: Accounting, lensing: str, describe: Describe, clock: HeldClock
+) -> None:
+    await grant(services, 20, Policy.WARN)
+    await spent(services, describe, clock, 20)
+    decision = await services.quota().authorize(ask())
+    assert decision.message.startswith("The group 'lensing' has used 20.0 of its 20.0 core-hours: ")
+    assert "enough" not in decision.message
+    assert decision.balance is not None
+    assert decision.balance.forecasts[0].alone_seconds == 0
+
+
 async def test_a_waiting_or_failed_start_consumes_nothing(
     services: Accounting, lensing: str, describe: Describe, clock: HeldClock
 ) -> None:

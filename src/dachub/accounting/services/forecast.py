@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dachub.accounting.services.positions import Position
-from dachub.accounting.services.wording import clock_time, cores, duration
+from dachub.accounting.services.wording import SECONDS_PER_MINUTE, clock_time, cores, duration
 from dachub.model.site import Size
 from dachub.model.usage import Policy, SizeForecast
 
@@ -52,6 +52,8 @@ def forecast(
         return SizeForecast(size=size.name)
     if rest is not None and alone >= rest:
         alone = rest
+    if alone < SECONDS_PER_MINUTE:  # that nothing is left is said by the balance's message
+        return SizeForecast(size=size.name, alone_seconds=alone, lasts_seconds=lasts)
     reached_at = now + timedelta(seconds=lasts)
     text = f"enough for {duration(alone)}"
     if lasts < alone:

@@ -178,7 +178,7 @@ class QuotaService:
         said += [
             f"For a server of this size ({one.size}) what is left is {one.text}."
             for one in balance.forecasts
-            if one.lasts_seconds is not None and one.lasts_seconds < FORECAST_TOLD_SECONDS
+            if one.text and (one.lasts_seconds or 0) < FORECAST_TOLD_SECONDS
         ]
         return " ".join(sentence for sentence in said if sentence)
 

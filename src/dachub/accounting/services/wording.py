@@ -130,10 +130,11 @@ def group_step(position: Position, step: Step, ask: str) -> Told:
             )
         case StepKind.WARNED:
             spent = position.measured.is_spent
-            title = f"The {what} are used up" if spent else f"{step.percent} % of the {what} are used"
+            share = "" if spent else f"{step.percent} % of "
+            title = f"{share}the {what} are used{' up' if spent else ''}"
             left = "Servers still start." if spent else ""
             severity = Severity.INFO if step.percent < 90 else Severity.WARNING
-            return Told(severity, title, _joined(used, left, then, more))
+            return Told(severity, title[0].upper() + title[1:], _joined(used, left, then, more))
         case StepKind.GRACE:
             until = f"Servers still start{_grace(position)}; after that none do."
             return Told(
