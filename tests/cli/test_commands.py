@@ -129,6 +129,57 @@ async def ask(database_url: str) -> None:
     await process.close()
 
 
+def test_an_allocation_tells_why_it_is_what_it_is(dachub: Command) -> None:
+    dachub("group", "add", "lenses")
+    number = dachub(
+        "allocation", "add", "lenses", "100", "--since", "2026-10-01", "--until", "2027-01-01",
+        "--reason", "award 17", "--json",
+    ).json()["allocation_id"]  # fmt: skip
+    dachub("allocation", "adjust", str(number), "-20", "--reason", "shared with coma")
+    dachub("allocation", "extend", str(number), "--until", "2027-02-01", "--reason", "no cost")
+    changed = dachub(
+        "allocation", "policy", str(number), "--when-spent", "stop", "--grace-percent", "5",
+        "--warn-at", "50", "--reason", "soft landing", "--json",
+    ).json()  # fmt: skip
+    assert (changed["policy"], changed["rules"]["warn_at_percent"]) == ("stop", [50])
+    assert changed["rules"]["stop_notice_seconds"] == 900  # the site's
+    shown = dachub("allocation", "show", str(number)).out
+    for said in ("award 17", "-20.00", "until 2027-02-01 00:00", "policy stop", "soft landing"):
+        assert said in shown
+    wrong = dachub("allocation", "policy", str(number), "--warn-at", "0", "--reason", "x")
+    assert (wrong.code, "warn_at_percent" in wrong.err) == (1, True)
+    nothing = dachub("allocation", "show", "999")
+    assert (nothing.code, "[not-found]" in nothing.err) == (1, True)
+
+
+def test_recurring_allocations_limits_and_forecasts(dachub: Command) -> None:
+    dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD)
+    dachub("group", "add", "lenses")
+    dachub("group", "set-pi", "lenses", "ada")
+    series = dachub(
+        "allocation", "series", "add", "lenses", "500", "--every", "quarter",
+        "--carry-over-percent", "20", "--reason", "award 17", "--json",
+    ).json()  # fmt: skip
+    assert (series["every"], series["carry_over_percent"]) == ("quarter", 20)
+    assert len(dachub("allocation", "list", "--json").json()) == 2
+    assert "award 17" in dachub("allocation", "series", "list", "--group", "lenses").out
+    (balance,) = dachub("allocation", "forecast", "lenses", "--json").json()
+    assert (balance["resource"], balance["left"]) == ("core-hours", 500 * 3_600_000)
+    assert "core-hours" in dachub("allocation", "forecast", "lenses").out
+    limit = ("group", "limit")
+    dachub(*limit, "set", "lenses", "ada", "20", "--reason", "fair share")
+    (shown,) = dachub(*limit, "list", "lenses", "--json").json()
+    assert (shown["username"], shown["limit"], shown["used"]) == ("ada", 20 * 3_600_000, 0)
+    dachub(*limit, "lift", "lenses", "ada", "--reason", "others are done")
+    assert "No member has a limit" in dachub(*limit, "list", "lenses").out
+    assert "lifted" in dachub(*limit, "history", "lenses").out
+    ended = dachub(
+        "allocation", "series", "end", str(series["series_id"]), "--reason", "over", "--json"
+    ).json()
+    assert ended["end_reason"] == "over"
+    assert "no doubt" in dachub("allocation", "trust", "--reason", "NTP works").out
+
+
 def test_requests(dachub: Command, database_url: str) -> None:
     dachub("group", "add", "ztf")
     dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD)

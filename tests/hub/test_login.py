@@ -270,7 +270,7 @@ async def test_a_name_that_does_not_exist_costs_a_password_check_too(
 
 
 def test_the_form(hub: RunningHub, service: FakeService) -> None:
-    from dachub.model.usage import GroupBalance
+    from dachub.model.usage import GroupBalance, SizeForecast
 
     service.balances["coma"] = GroupBalance(
         group="coma",
@@ -278,6 +278,10 @@ def test_the_form(hub: RunningHub, service: FakeService) -> None:
         used=3_600_000 * 40,
         allocated=3_600_000 * 100,
         left=3_600_000 * 60,
+        forecasts=[
+            SizeForecast(size="tiny", text="enough for 1.5 hours, until 13:30 UTC"),
+            SizeForecast(size="large"),
+        ],
     )
     service.balances["virgo"] = GroupBalance(
         group="virgo", title="Virgo", used=1, allocated=1, left=0, message="All spent. Ask ada."
@@ -286,6 +290,7 @@ def test_the_form(hub: RunningHub, service: FakeService) -> None:
     bob.sign_in("bob")
     page = bob.client.get("/hub/spawn").text
     assert "40.0 of 100 core-hours used, 60.0 left" in page
+    assert "enough for 1.5 hours, until 13:30 UTC" in page
     assert "Coma &lt;b&gt;" in page
     assert "All spent. Ask ada." in page
     assert "Only for coma" in page

@@ -17,10 +17,11 @@ from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
 from dachub.model.people import Role
 from dachub.model.sessions import EventKind, SessionDescription
+from dachub.model.usage import Policy
 from dachub.server.factory import Process, Worker
 from dachub.server.hubapi import HubAPI, HubUnavailable
 from dachub.server.stopping import end_disabled, notice_leavers, request_stop, stop_due
-from dachub.server.workers import Workers, count_days, reconcile
+from dachub.server.workers import Workers, count_days, enforce, reconcile
 
 pytestmark = pytest.mark.hub
 
@@ -120,6 +121,35 @@ async def test_a_disabling_waits_for_a_hub_that_is_away(process: Process) -> Non
     await end_disabled(process)
     async with process.factory() as services:
         assert await services.people().left_behind() == []
+
+
+async def test_a_spent_group_gets_notice_and_then_its_servers_end(
+    process: Process, hub: RealHub, clock: HeldClock
+) -> None:
+    session = await running(process, hub, "max", "spender")
+    async with process.factory() as services:
+        for allocation in await services.allocations().list(OPERATOR, group=GROUP):
+            await services.allocations().change(
+                OPERATOR, allocation.allocation_id, "cut", amount=-999, policy=Policy.STOP
+            )
+
+    async def minute() -> str:
+        clock.advance(timedelta(minutes=1))
+        await reconcile(process)
+        return await enforce(process)
+
+    assert (await enforce(process)).startswith("held: nothing is known")
+    for _ in range(6):  # a session of the world's has no server at the hub: lost, then all is clean
+        outcome = await minute()
+    assert "held" not in outcome
+    async with process.factory() as services:
+        noticed = await services.sessions().show(OPERATOR, session.session_id)
+    assert noticed.stop_due_reason == "quota"
+    assert await stop_due(process) == "nothing due"
+    for _ in range(15):
+        await minute()
+    assert await stop_due(process) == "1 due, 1 told to stop"
+    await become(lambda: is_gone(hub, "max"))
 
 
 async def test_who_leaves_a_group_gets_notice_and_then_the_server_ends(
