@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.report import Row, markdown
 
-NAMES = ("client_import", "events", "spawn", "portal_page", "storm", "sampler")
+NAMES = ("client_import", "events", "ledger", "spawn", "portal_page", "storm", "sampler")
 
 
 def main() -> int:
@@ -20,13 +20,17 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", default=[],
                         help=f"any of {', '.join(NAMES)}; all when none is given")  # fmt: skip
     parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
+    parser.add_argument("--segments", type=int, default=200_000,
+                        help="of the benchmark ledger; in earnest 10000000: 20 min, 8 GB in /tmp"
+                        )  # fmt: skip
     arguments = parser.parse_args()
+    sizes = {"ledger": {"segments": arguments.segments}}
     rows: list[Row] = []
     for name in arguments.names or NAMES:
         start = time.monotonic()
         print(f"{name} ...", end=" ", flush=True)
-        run: Callable[[], list[Row]] = import_module(f"benchmarks.{name}").run
-        rows += run()
+        run: Callable[..., list[Row]] = import_module(f"benchmarks.{name}").run
+        rows += run(**sizes.get(name, {}))
         print(f"{time.monotonic() - start:.0f} s", flush=True)
     table = markdown(rows)
     print(f"\n{table}")

@@ -54,9 +54,9 @@ async def _measure(database: str) -> list[Row]:
             rates: tuple[list[float], list[float]] = ([], [])
             for _ in range(ROUNDS):
                 for way, rate in zip(ways, rates, strict=True):
-                    batches = _batches(count, size)
+                    told = batches(count, size)
                     start = time.perf_counter()
-                    for batch in batches:
+                    for batch in told:
                         await way(batch)
                     rate.append(count / (time.perf_counter() - start))
             rows.append(
@@ -99,14 +99,14 @@ def _plain(engine: AsyncEngine) -> Apply:
     return insert
 
 
-def _batches(count: int, size: int) -> list[Batch]:
+def batches(count: int, size: int, now: datetime = NOW) -> list[Batch]:
     """Sessions of an hour, of 40 people in 8 groups: all are requested, then started, then stopped.
 
     So the three events of a session arrive in different batches, as they mostly do.
     """
     told: list[tuple[SessionEvent, ...]] = []
     for number in range(count // 3):
-        requested_at = NOW - timedelta(days=30, seconds=-(number % 2_000_000))
+        requested_at = now - timedelta(days=30, seconds=-(number % 2_000_000))
         started_at = requested_at + timedelta(seconds=4)
         session = SessionDescription(
             session_id=uuid4(),

@@ -62,15 +62,14 @@ from (
 
 _SEGMENTS = f"""
 insert into segment (session_id, started_at, ended_at, counted_to, milli_cores, memory_bytes, gpus)
-select session_id, started_at + lasts * part / parts, started_at + lasts * (part + 1) / parts,
-       started_at + lasts * (part + 1) / parts, milli_cores * (1 + part % 4), memory_bytes, gpus
-from (select session_id, started_at, milli_cores, memory_bytes, gpus,
-             case kind when 'dask' then {CLUSTER_SEGMENTS} else 1 end as parts,
-             date_trunc('second', (ended_at - started_at)
-                 / case kind when 'dask' then {CLUSTER_SEGMENTS} else 1 end)
-                 * case kind when 'dask' then {CLUSTER_SEGMENTS} else 1 end as lasts
+select session_id, started_at + date_trunc('second', lasts * part / parts), until, until,
+       milli_cores, memory_bytes, gpus
+from (select session_id, started_at, ended_at - started_at as lasts, milli_cores, memory_bytes,
+             gpus, case kind when 'dask' then {CLUSTER_SEGMENTS} else 1 end as parts
       from session where ended_at is not null) s
 cross join lateral generate_series(0, parts - 1) part
+cross join lateral (
+    select started_at + date_trunc('second', lasts * (part + 1) / parts) as until) ends
 """
 
 _RUNNING = """

@@ -32,6 +32,7 @@ FORGET_EVERY_SECONDS = 5
 RETAIN_EVERY_SECONDS = 3600
 COUNT_EVERY_SECONDS = 600
 CHECK_EVERY_SECONDS = 24 * 3600
+CHECK_SECONDS_MAX = 3600
 DATABASE_EVERY_SECONDS = 1
 
 
@@ -102,7 +103,7 @@ class Workers:
         self._workers = [
             Worker("reconcile", every, reconcile),
             Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
-            Worker("check-days", CHECK_EVERY_SECONDS, check_days),
+            Worker("check-days", CHECK_EVERY_SECONDS, check_days, run_seconds=CHECK_SECONDS_MAX),
             Worker("series", COUNT_EVERY_SECONDS, keep_series, _until_midnight),
             Worker("enforce", process.settings.quota.enforce_seconds, enforce),
             Worker("stops", STOPS_EVERY_SECONDS, stop_due),
