@@ -60,6 +60,7 @@ _LIFE = (
     "end_is_estimate",
     "last_seen_at",
 )
+_RESOURCES = ("milli_cores", "memory_bytes", "gpus")
 _KEY = tuple(field.name for field in fields(UsageKey))
 _KEY_COLUMNS = ", ".join(f'"{name}"' for name in _KEY)
 _AMOUNTS = ("milli_core_seconds", "memory_byte_seconds", "gpu_seconds")
@@ -143,10 +144,14 @@ class LedgerStore:
         return await self._entries(SessionRow.ended_at.is_(None), SessionRow.kind == kind)
 
     async def uncounted(self, midnight: datetime, now: datetime) -> dict[UUID, Entry]:
-        """Open sessions whose segment is counted to before ``midnight``, or into the future."""
+        """Open sessions whose segment is counted to before ``midnight``, or into the future.
+
+        They are described with the resources of that segment, should they have had others before.
+        """
         return await self._entries(
             SegmentRow.ended_at.is_(None),
             or_(SegmentRow.counted_to < midnight, SegmentRow.counted_to > now),
+            resources_of=SegmentRow,
         )
 
     async def named_sessions(self, before: datetime, limit: int) -> dict[UUID, str]:
@@ -186,8 +191,13 @@ class LedgerStore:
                 )
             )
 
-    async def _entries(self, *conditions: ColumnElement[bool]) -> dict[UUID, Entry]:
-        columns = SessionRow.__table__.columns
+    async def _entries(
+        self,
+        *conditions: ColumnElement[bool],
+        resources_of: type[SessionRow | SegmentRow] = SessionRow,
+    ) -> dict[UUID, Entry]:
+        columns = dict(SessionRow.__table__.columns)
+        columns |= {name: resources_of.__table__.columns[name] for name in _RESOURCES}
         correction = latest_corrections()
         rows = await self._session.execute(
             select(
@@ -300,8 +310,9 @@ class LedgerStore:
         for table, expected in _SUMS.items():
             await self._session.execute(delete(table))
             columns = f"{_KEY_COLUMNS}, {', '.join(_AMOUNTS)}"
+            # In the order in which they grow, so that the rows of a period lie side by side.
             made = await self._session.execute(
-                text(f"insert into {table.__tablename__} ({columns}) {expected}")
+                text(f"insert into {table.__tablename__} ({columns}) {expected} order by day")
             )
             counts.append(int(getattr(made, "rowcount", 0)))
         return counts[0]
@@ -386,7 +397,7 @@ def _segment_columns(entry: Entry, charged: Charged, counted: Counted) -> dict[s
     return {
         "segment_id": entry.segment_id,
         "session_id": entry.description.session_id,
-        "started_at": charged.since,
+        "started_at": counted.since,
         "ended_at": charged.until,
         "counted_to": counted.until,
         "milli_cores": entry.description.milli_cores,

@@ -22,7 +22,8 @@ _WATCH = [field.name for field in fields(Watch)]
 
 # Whole months and days come from their sums; what these do not hold yet of open segments, and the
 # edges of spans that are no whole days, from the segments. A span that ends now has no edge there:
-# nothing lies behind it, so today's row is taken as it is.
+# nothing lies behind it, so today's row is taken as it is. Lateral, so that each stretch is looked
+# up in the index: PostgreSQL cannot tell how few rows lie between two dates it does not know.
 _USED = """
 with span as (
     select * from unnest(cast(:id as int[]), cast(:group as text[]), cast(:username as text[]),
@@ -65,21 +66,21 @@ with span as (
     from piece
     cross join lateral (select greatest(0, extract(epoch from until - since)) as seconds) length
   union all
-    select days.id, u.milli_core_seconds, u.memory_byte_seconds, u.gpu_seconds
-    from days
-    join usage_day u on u."group" = days."group"
-                        and (days.username is null or u.username = days.username)
-                        and u.day >= days.since and u.day < days.until
+    select id, sums.* from days cross join lateral (
+        select sum(milli_core_seconds), sum(memory_byte_seconds), sum(gpu_seconds)
+        from usage_day u
+        where u."group" = days."group" and u.day >= days.since and u.day < days.until
+              and (days.username is null or u.username = days.username)) sums
   union all
-    select months.id, u.milli_core_seconds, u.memory_byte_seconds, u.gpu_seconds
-    from months
-    join usage_month u on u."group" = months."group"
-                          and (months.username is null or u.username = months.username)
-                          and u.day >= months.since and u.day < months.until
+    select id, sums.* from months cross join lateral (
+        select sum(milli_core_seconds), sum(memory_byte_seconds), sum(gpu_seconds)
+        from usage_month u
+        where u."group" = months."group" and u.day >= months.since and u.day < months.until
+              and (months.username is null or u.username = months.username)) sums
 )
-select id, sum(milli_core_seconds)::bigint as milli_core_seconds,
-       sum(memory_byte_seconds)::numeric(38, 0) as memory_byte_seconds,
-       sum(gpu_seconds)::bigint as gpu_seconds
+select id, coalesce(sum(milli_core_seconds), 0)::bigint as milli_core_seconds,
+       coalesce(sum(memory_byte_seconds), 0)::numeric(38, 0) as memory_byte_seconds,
+       coalesce(sum(gpu_seconds), 0)::bigint as gpu_seconds
 from part group by id
 """
 

@@ -43,4 +43,5 @@ def upgrade() -> None:
                sum(milli_core_seconds), sum(memory_byte_seconds), sum(gpu_seconds)
         from usage_day
         group by 1, 2, 3, 4, 5, 6
+        order by 1
     """)
