@@ -12,7 +12,12 @@ from datetime import datetime
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
@@ -37,6 +42,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 WATCHER = Principal("metrics", PrincipalKind.OPERATOR)
 
 log = structlog.get_logger(__name__)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,7 @@ def _families(process: Process, snapshot: Snapshot) -> Iterable[Metric]:
     if snapshot.outbox is not None:
         yield from _of_the_outbox(snapshot.outbox, snapshot.at)
     if snapshot.figures is not None:
-        yield from _of_the_ledger(snapshot.figures, snapshot.at)
+        yield from _of_the_ledger(snapshot.figures, process.started_at, snapshot.at)
         yield _gauge(
             "dachub_mails",
             "Mails that wait to be sent, and that were given up",
@@ -172,7 +179,7 @@ def _of_the_outbox(outbox: OutboxStatus, now: datetime) -> Iterable[Metric]:
     )  # fmt: skip
 
 
-def _of_the_ledger(figures: Figures, now: datetime) -> Iterable[Metric]:
+def _of_the_ledger(figures: Figures, started_at: datetime, now: datetime) -> Iterable[Metric]:
     yield _gauge("dachub_sessions", "Sessions that start or run", figures.sessions, "state", "size")
     yield _gauge(
         "dachub_core_hours_today",
@@ -198,12 +205,11 @@ def _of_the_ledger(figures: Figures, now: datetime) -> Iterable[Metric]:
         "dachub_requests_open", "Requests for more that wait for a decision",
         {(): figures.open_requests},
     )  # fmt: skip
-    if figures.reconciled_at is not None:
-        yield _gauge(
-            "dachub_reconciler_age_seconds",
-            "Time since ledger and hub were last compared",
-            {(): max(0.0, (now - figures.reconciled_at).total_seconds())},
-        )
+    yield _gauge(
+        "dachub_reconciler_age_seconds",
+        "Time since ledger and hub were last compared, or else since the service started",
+        {(): max(0.0, (now - (figures.reconciled_at or started_at)).total_seconds())},
+    )
 
 
 def _gauge(
