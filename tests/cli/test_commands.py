@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -438,3 +439,22 @@ def test_storage(dachub: Command, data: Path, database_url: str) -> None:
     (sample,) = dachub("storage", "history", "ada", "--json").json()
     assert (sample["bytes"], sample["allocated_bytes"], sample["files"]) == (5, 4096, 2)
     assert "[resampled-just-now]" in dachub("storage", "sample", "ada").err
+
+
+def test_a_person_is_forgotten_and_their_data_exported(dachub: Command, tmp_path: Path) -> None:
+    dachub("user", "add", "zora", "--password-stdin", stdin="correct horse battery\n")
+    archive = tmp_path / "zora.zip"
+    assert "zora.zip" in dachub("user", "export-data", "zora", "--output", str(archive)).out
+    assert archive.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(archive) as opened:
+        assert {"README.txt", "person.json", "audit.json"} <= set(opened.namelist())
+    nowhere = dachub("user", "export-data", "zora", "--output", str(tmp_path / "no" / "where.zip"))
+    assert nowhere.code == 1
+    assert "cannot be written" in nowhere.err
+    asked = dachub("user", "forget", "zora", "--reason", "asked by mail")
+    assert asked.code == 0, asked.err
+    assert "within a minute" in asked.out
+    assert "home directory" in asked.out
+    again = dachub("user", "forget", "zora", "--reason", "asked by mail", "--json")
+    assert "being forgotten already" in again.err
+    assert "being forgotten" in dachub("user", "enable", "zora").err

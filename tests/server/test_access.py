@@ -105,6 +105,7 @@ def examples(world: World) -> dict[str, Example]:
         "GET /users/{username}": ok("/users/mia"),
         "POST /users/{username}/disable": ok("/users/vera/disable", {"reason": "left"}),
         "POST /users/{username}/enable": ok("/users/vera/enable"),
+        "POST /users/{username}/forget": ok("/users/vera/forget", {"reason": "asked"}, 202),
         "PUT /users/{username}/password": ok("/users/lola/password", password, 204),
         "POST /groups": ok("", {"slug": "added", "title": "Added"}, 201),
         "GET /groups/{group}": ok(f"/groups/{GROUP}"),
@@ -247,6 +248,9 @@ def examples(world: World) -> dict[str, Example]:
             "/admin/people/vera/disable", {"reason": "left"}, 303
         ),
         "POST /admin/people/{username}/enable": ok("/admin/people/vera/enable", {}, 303),
+        "POST /admin/people/{username}/forget": ok(
+            "/admin/people/vera/forget", {"reason": "asked", "again": "vera"}, 303
+        ),
         "POST /admin/people/{username}/password": ok("/admin/people/lola/password", password, 303),
     }
     return {f"{key.split(' ')[0]} /api/v1{key.split(' ')[1]}": one for key, one in api.items()} | {

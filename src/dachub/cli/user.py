@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dachub.cli.options import DataOption, JsonOption, PasswordStdinOption
-from dachub.cli.output import Columns, print_list, print_one
+from dachub.cli.output import Columns, print_json, print_list, print_one
 from dachub.cli.platform import operate
+from dachub.directory.models import Principal
+from dachub.infra.files import write_private
 from dachub.model.people import Person
 from dachub.model.problems import InvalidInput
+from dachub.privacy.models import ForgettingAsked
+from dachub.privacy.services import PersonalData
+from dachub.server.factory import Factory
 
 app = typer.Typer(help="People and their local accounts.", no_args_is_help=True)
 Username = Annotated[str, typer.Argument(help="The person's username.")]
@@ -121,6 +128,63 @@ def enable(username: Username, data: DataOption = None, as_json: JsonOption = Fa
     """Let a disabled person in again."""
     person = operate(data, lambda factory, by: factory.people().enable(by, username))
     print_one(person, DETAILS, as_json=as_json)
+
+
+@app.command("export-data")
+def export_data(
+    username: Username,
+    output: Annotated[Path, typer.Option("--output", help="ZIP archive to write (mode 0600).")],
+    data: DataOption = None,
+) -> None:
+    """Write everything that is held about a person into an archive, for them to have."""
+
+    async def collect(factory: Factory, by: Principal) -> PersonalData:
+        return await factory.personal_data().of(by, username, factory.settings.site.name)
+
+    found = operate(data, collect)
+    try:
+        write_private(output, found.as_zip())
+    except OSError as error:
+        raise InvalidInput(f"{output} cannot be written ({error.strerror}).") from error
+    typer.echo(f"{output} holds what is kept of {username}: {len(found.tables)} tables.")
+
+
+@app.command("forget")
+def forget(
+    username: Username,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Kept in the audit log: without the name.")
+    ],
+    delete_home: Annotated[
+        bool, typer.Option("--delete-home", help="Delete the home directory too.")
+    ] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a person for good: what they used stays, under a pseudonym."""
+    asked = operate(
+        data,
+        lambda factory, by: factory.forgetting().ask(by, username, reason, delete_home=delete_home),
+    )
+    if as_json:
+        print_json(asked)
+        return
+    typer.echo(
+        f"{username} is disabled, and forgotten as soon as nothing of theirs runs: with the "
+        "platform up within a minute. What this does not reach:"
+    )
+    for left in out_of_reach(asked):
+        typer.echo(f"  - {left}")
+
+
+def out_of_reach(asked: ForgettingAsked) -> Iterator[str]:
+    """What of a person stays, for the operator to know."""
+    if not asked.delete_home:
+        yield "the home directory: it is left as it is (--delete-home would delete it)"
+    yield "files in folders of groups, and the Unix account that owns them"
+    yield "backups that were made before"
+    for form, count in sorted(asked.sent.items()):
+        yield f"{count} records that were sent as {form}: they cannot be called back"
 
 
 @app.command("password")

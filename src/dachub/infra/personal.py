@@ -36,6 +36,8 @@ class Personal:
         Never exported.
     plain
         Text that tells nothing of a person.
+    sent_as
+        The format in which something of a row was sent to others, who cannot be made to forget it.
     goes
         Rows go with the person and after their term; else they stay, under the pseudonym.
     sums
@@ -53,6 +55,7 @@ class Personal:
     documents: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
+    sent_as: str | None = None
     goes: bool = False
     sums: tuple[str, ...] = ()
     term: Term | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import BaseModel, Field
+
 from dachub.model.problems import Conflict
 
 
@@ -12,6 +14,16 @@ class BeingForgotten(Conflict):
     """The person is about to be forgotten already."""
 
     code = "being-forgotten"
+
+
+class ForgettingAsked(BaseModel):
+    """Somebody will be forgotten as soon as nothing of theirs runs any more."""
+
+    username: str
+    delete_home: bool
+    sent: dict[str, int] = Field(
+        description="Format -> records about the person that were sent to others, where they stay"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,11 @@ class ExportItemRow(Base):
             postgresql_where=text("format = 'xdmod-jobs'"),
         ),
     )
-    personal = Personal(through=("session_id", "session"), plain=("format", "status", "sha256"))
+    personal = Personal(
+        through=("session_id", "session"),
+        plain=("format", "status", "sha256"),
+        sent_as="format",
+    )
 
     item_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("export_run.run_id"))

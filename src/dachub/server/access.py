@@ -61,6 +61,7 @@ API_TABLE = (
     _api("GET", "/status", ADMINISTRATORS, "versions, database, workers"),
     _api("GET", "/me", OWN, "oneself"),
     _api("GET", "/me/start-options", OWN, "what one's groups have left"),
+    _api("GET", "/me/data", REGISTERED, "all that is held about oneself"),
     _api("PUT", "/me/password", REGISTERED, "one's own password (local accounts)"),
     _api("GET", "/me/notices", OWN, "one's own notices"),
     _api("POST", "/me/notices/read", OWN, "note that they were read"),
@@ -88,6 +89,7 @@ API_TABLE = (
     _api("GET", "/users/{username}", OWNER, "a person; here the member"),
     _api("POST", "/users/{username}/disable", ADMINISTRATORS, "disable a person"),
     _api("POST", "/users/{username}/enable", ADMINISTRATORS, "enable a person"),
+    _api("POST", "/users/{username}/forget", ADMINISTRATORS, "forget a person for good"),
     _api("PUT", "/users/{username}/password", ADMINISTRATORS, "set a password"),
     _api("GET", "/groups", OWN, "one's own groups; administrators: all"),
     _api("POST", "/groups", ADMINISTRATORS, "add a group"),
@@ -170,6 +172,7 @@ PORTAL_TABLE = (
     _page("GET", "/storage.{form}", REGISTERED, "its history as CSV or Parquet"),
     _page("GET", "/sessions/{session_id}/stop", OWNER_IN_PERSON, "asks before stopping"),
     _page("POST", "/sessions/{session_id}/stop", OWNER_IN_PERSON, "stop a server"),
+    _page("GET", "/my-data.zip", REGISTERED, "all that is held about oneself"),
     _page("GET", "/password", REGISTERED, "one's own password"),
     _page("POST", "/password", REGISTERED, "change it (local accounts)"),
     _page("GET", "/notices", REGISTERED, "*Notices*"),
@@ -252,6 +255,7 @@ PORTAL_TABLE = (
     _page("POST", "/admin/people/{username}/storage-limit", ADMINISTRATORS, "limit their home"),
     _page("POST", "/admin/people/{username}/disable", ADMINISTRATORS, "disable a person"),
     _page("POST", "/admin/people/{username}/enable", ADMINISTRATORS, "enable a person"),
+    _page("POST", "/admin/people/{username}/forget", ADMINISTRATORS, "forget a person for good"),
     _page("POST", "/admin/people/{username}/password", ADMINISTRATORS, "set a password"),
 )
 OTHER_TABLE = (

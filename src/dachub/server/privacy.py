@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from fastapi import Response
+
+from dachub.directory.models import Principal
 from dachub.model.names import is_username
 from dachub.model.problems import DachubError
 from dachub.server.factory import Factory, Process
@@ -12,6 +15,20 @@ from dachub.server.factory import Factory, Process
 BATCH = 500
 BATCHES_MAX = 50
 """In one run; the next goes on."""
+
+
+async def archive(caller: Principal, services: Factory) -> Response:
+    """Everything that is held about the caller, to be kept as a file."""
+    data = await services.personal_data().of(caller, caller.name, services.settings.site.name)
+    return Response(
+        await asyncio.to_thread(data.as_zip),
+        media_type="application/zip",
+        headers={
+            "Content-Disposition": f'attachment; filename="{caller.name}-data.zip"',
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        },
+    )
 
 
 class HomeNotDeleted(DachubError):

@@ -60,7 +60,7 @@ class LoginService:
         identity = await self._people.identity(login.issuer, login.subject)
         if identity is None:
             identity = await self._bind(login, at)
-        elif login.username not in (None, identity.username):
+        elif login.username not in (None, identity.username) and not await self._is_outdated(login):
             raise self._conflict(login, f"this identity is known as '{identity.username}'")
         username = identity.username
         if identity.disabled_at is not None:
@@ -93,8 +93,8 @@ class LoginService:
         if login.issuer == LOCAL_ISSUER:
             # Local accounts are made here, never by logging in.
             raise self._conflict(login, "there is no such local account")
-        if login.username is not None and await self._people.is_forgotten(login.username):
-            login = login.model_copy(update={"username": None})  # the hub remembers too much
+        if await self._is_outdated(login):
+            login = login.model_copy(update={"username": None})
         for username in _names(login):
             if await self._people.bind(username, login.issuer, login.subject, at):
                 await self._audit.record(
@@ -102,6 +102,10 @@ class LoginService:
                 )
                 return Identity(username, login.issuer, login.subject, None, None)
         raise self._conflict(login, "the name belongs to somebody else")
+
+    async def _is_outdated(self, login: LoginRecord) -> bool:
+        """Whether the hub still knows the person by a name that was forgotten."""
+        return login.username is not None and await self._people.is_forgotten(login.username)
 
     def _conflict(self, login: LoginRecord, why: str) -> IdentityConflict:
         name = login.username or login.candidate

@@ -24,7 +24,8 @@ What {site} holds about {username}, as of {moment:%Y-%m-%d %H:%M:%S} UTC.
 
 Each file below is a table of the platform's database: a list of records in JSON (UTF-8), times in
 UTC. Amounts are whole numbers: milli-core-seconds, byte-seconds, GPU-seconds, bytes.
-Where a record names somebody else, it says "{another}" instead. Not in these files:
+Where a record names somebody else, it says "{another}" instead; texts are as they were written.
+Not in these files:
 
 - the hash of your password, where you have one here: it is a secret;
 - your files: you have them in your home directory and in the folders of your groups;

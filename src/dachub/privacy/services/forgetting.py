@@ -11,7 +11,7 @@ from dachub.infra.clock import Clock
 from dachub.model.names import is_pseudonym
 from dachub.model.people import Person
 from dachub.model.problems import InvalidInput
-from dachub.privacy.models import BeingForgotten, Forgetting
+from dachub.privacy.models import BeingForgotten, Forgetting, ForgettingAsked
 from dachub.privacy.store.forgetting import ForgettingStore
 from dachub.privacy.store.records import RecordStore
 
@@ -49,7 +49,7 @@ class ForgettingService:
 
     async def ask(
         self, by: Principal, username: str, reason: str, *, delete_home: bool = False
-    ) -> None:
+    ) -> ForgettingAsked:
         """Have somebody forgotten: disabled now, forgotten once nothing of theirs runs.
 
         Parameters
@@ -84,6 +84,11 @@ class ForgettingService:
         if not asked:
             raise BeingForgotten(f"'{username}' is being forgotten already.")
         await self._audit.record(by, "forgetting-asked", username=username, home=delete_home)
+        pseudonym = await self._pseudonyms.known(username)
+        own = [username] if pseudonym is None else [username, pseudonym]
+        return ForgettingAsked(
+            username=username, delete_home=delete_home, sent=await self._records.sent(own)
+        )
 
     async def pending(self) -> Sequence[Forgetting]:
         """Who is to be forgotten; asks nobody's rights."""

@@ -100,6 +100,19 @@ class RecordStore:
         )
         return [dict(row) for row in rows.mappings()]
 
+    async def sent(self, usernames: Collection[str]) -> dict[str, int]:
+        """Format -> how many records about these people were sent to others in it."""
+        found: dict[str, int] = {}
+        for records in all_records():
+            if records.personal.sent_as is None:
+                continue
+            sent_as = records.table.c[records.personal.sent_as]
+            rows = await self._session.execute(
+                select(sent_as, func.count()).where(records.about(usernames)).group_by(sent_as)
+            )
+            found |= dict(rows.all())
+        return found
+
     async def forget(self, username: str, pseudonym: str, mentions: Collection[str]) -> None:
         """Put the pseudonym in the place of a name, everywhere; what goes with the name goes.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from dachub.directory.models import Principal, PrincipalKind
@@ -11,6 +11,7 @@ from dachub.model.problems import PermissionDenied
 from dachub.model.usage import StartOptions
 from dachub.server.api.parameters import errors
 from dachub.server.dependencies import Caller, Services
+from dachub.server.privacy import archive
 
 router = APIRouter(prefix="/me", tags=["people"])
 
@@ -41,6 +42,16 @@ async def start_options(caller: Caller, services: Services) -> StartOptions:
     """Tell what the caller's groups have used and have left."""
     _require_person(caller)
     return await services.quota().start_options(caller.name)
+
+
+@router.get(
+    "/data",
+    response_class=Response,
+    responses=errors() | {200: {"content": {"application/zip": {}}}},
+)
+async def data(caller: Caller, services: Services) -> Response:
+    """Give the caller everything that is held about them, as a ZIP archive."""
+    return await archive(caller, services)
 
 
 @router.put("/password", status_code=204, responses=errors(404))

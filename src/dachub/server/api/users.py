@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dachub.model.names import Username
 from dachub.model.people import Person
+from dachub.privacy.models import ForgettingAsked
 from dachub.server.api.parameters import UsernamePath, errors
 from dachub.server.dependencies import AdministratorOnly, Caller, CurrentProcess, Services
 
@@ -34,6 +35,17 @@ class Disabling(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=500)
+
+
+class ToForget(BaseModel):
+    """Why somebody is forgotten."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(
+        min_length=1, max_length=500, description="Kept in the audit log: without the name"
+    )
+    delete_home: bool = Field(default=False, description="Their home directory goes too")
 
 
 class NewPassword(BaseModel):
@@ -87,6 +99,23 @@ async def disable(
 async def enable(username: UsernamePath, caller: Caller, services: Services) -> Person:
     """Let a disabled person in again."""
     return await services.people().enable(caller, username)
+
+
+@router.post("/{username}/forget", status_code=202, responses=errors(404, 409))
+async def forget(
+    username: UsernamePath,
+    forgetting: ToForget,
+    caller: Caller,
+    services: Services,
+    process: CurrentProcess,
+    background: BackgroundTasks,
+) -> ForgettingAsked:
+    """Forget a person: refused everything now, forgotten once nothing of theirs runs."""
+    asked = await services.forgetting().ask(
+        caller, username, forgetting.reason, delete_home=forgetting.delete_home
+    )
+    background.add_task(process.nudge, "disabled-people")
+    return asked
 
 
 @router.put("/{username}/password", status_code=204, responses=errors(404))

@@ -1,4 +1,4 @@
-"""The password of a local account."""
+"""One's own account: the password, where it is a local one, and what is kept about oneself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dachub.model.problems import DachubError
 from dachub.server.dependencies import Services
 from dachub.server.portal.forms import Form, InvalidFields, SecretFields, Submitted
 from dachub.server.portal.pages import Visit, Visitor
+from dachub.server.privacy import archive
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,6 +20,13 @@ class PasswordFields(SecretFields):
     current: str = Field(min_length=1, max_length=1000)
     new: str = Field(min_length=1, max_length=1000)
     again: str = Field(max_length=1000)
+
+
+@router.get("/my-data.zip")
+async def my_data(visit: Visitor, factory: Services) -> Response:
+    """Give a person everything that is held about them."""
+    visit.require_navigation()
+    return await archive(visit.caller, factory)
 
 
 async def _page(visit: Visit, form: Form) -> Response:

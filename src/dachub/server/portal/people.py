@@ -15,7 +15,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.downloads import Format, download
-from dachub.server.portal.forms import Fields, Form, SecretFields, Submitted
+from dachub.server.portal.forms import Fields, Form, InvalidFields, SecretFields, Submitted
 from dachub.server.portal.pages import Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES, Period
 from dachub.server.portal.plots import hours_stacked, layer_colours
@@ -49,6 +49,14 @@ class ReasonFields(Fields):
     """Why somebody is disabled."""
 
     reason: str = Field(min_length=1, max_length=500)
+
+
+class ForgetFields(Fields):
+    """Why somebody is forgotten."""
+
+    reason: str = Field(min_length=1, max_length=500)
+    again: str = Field(max_length=32)
+    delete_home: bool = False
 
 
 class NewPasswordFields(SecretFields):
@@ -236,6 +244,31 @@ async def enable(username: Username, visit: Visitor, _: Submitted) -> Response:
     async with visit.process.factory() as factory:
         await factory.people().enable(visit.caller, username)
     return visit.redirect(f"admin/people/{username}", f"{username} may sign in again.")
+
+
+@router.post("/{username}/forget")
+async def forget(
+    username: Username, visit: Visitor, form: Submitted, chosen: ChosenPeriod
+) -> Response:
+    """Forget a person for good; the form asked for the reason, and for the name once more."""
+    visit.caller.require_administrator()
+    try:
+        fields = form.read(ForgetFields)
+        if fields.again != username:
+            raise InvalidFields({"again": f"Type {username}, so that nobody else is forgotten."})
+        async with visit.process.factory() as factory:
+            await factory.forgetting().ask(
+                visit.caller, username, fields.reason, delete_home=fields.delete_home
+            )
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await _person_page(
+                visit, factory, username, chosen, form.failed("forget", error)
+            )
+    visit.process.nudge("disabled-people")
+    return visit.redirect(
+        "admin/people", f"{username} is disabled and will be forgotten within a minute."
+    )
 
 
 @router.post("/{username}/password")
