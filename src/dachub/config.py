@@ -206,7 +206,9 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
             "database": _from(path.parent, settings.database, "password_file"),
             "mail": settings.mail and _from(path.parent, settings.mail, "password_file", "ca_file"),
             "metrics": _from(path.parent, settings.metrics, "token_file"),
-            "storage": _from(path.parent, settings.storage, "homes", "groups", "state"),
+            "storage": _from(
+                path.parent, settings.storage, "homes", "groups", "group_links", "state"
+            ),
             "login": settings.login.model_copy(
                 update={
                     "openid": settings.login.openid

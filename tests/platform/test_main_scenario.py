@@ -57,6 +57,14 @@ def run_first_steps(page: Page, url: str, person: Visitor) -> None:
     expect(page.locator(".jp-Notebook .jp-OutputArea img")).to_have_count(1, timeout=90_000)
 
 
+def share_with_group(platform: Platform, person: Visitor) -> None:
+    """Save a file through JupyterLab's file browser in the folder of the group."""
+    link = platform.data / "group-links" / person.username / "trial"
+    until(link.exists, "the group's folder is there")
+    upload(person, "groups/trial/first_steps.ipynb", FIRST_STEPS.read_text())
+    assert (platform.data / "groups/trial/first_steps.ipynb").exists()
+
+
 def upload(person: Visitor, name: str, text: str) -> None:
     answer = httpx.put(
         f"{person.url}/user/{person.username}/api/contents/{name}",
@@ -115,6 +123,7 @@ def test_from_login_to_the_hours_charged(
             page.get_by_role("menuitem", name="File", exact=True).click()
             expect(page.get_by_role("menuitem", name="Usage and Groups")).to_be_visible()
             page.keyboard.press("Escape")
+            share_with_group(platform, person)
             assert page.get_by_text(f"Administrator ({name})").count() > 0
         [running] = [s for s in platform.sessions() if s["state"] == "running"]
         assert (running["username"], running["group"], running["size"]) == (name, "trial", size)

@@ -7,13 +7,14 @@ import os
 import pwd
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from dachub.model.names import is_username
+from dachub.model.names import UNIX_GROUP, is_username
 from dachub.model.problems import Conflict, DachubError
 
-USERS_GROUP = "dachub-users"
 TIMEOUT_SECONDS = 30
+GROUPS_LINK = "groups"
 # useradd locks /etc/passwd and gives up quickly when somebody else has the lock.
 _one_at_a_time = threading.Lock()
 
@@ -62,7 +63,7 @@ def ensure_account(username: str, home: Path) -> pwd.struct_passwd:
 def known_account(username: str) -> pwd.struct_passwd | None:
     """The person's Unix account, if we made it already. Blocks: for a thread."""
     try:
-        ours = grp.getgrnam(USERS_GROUP).gr_mem
+        ours = grp.getgrnam(UNIX_GROUP).gr_mem
     except KeyError:
         return None
     return _account(username) if username in ours else None
@@ -99,6 +100,18 @@ def ensure_home(home: Path, owner: pwd.struct_passwd | None) -> None:
         home.chmod(0o700)
 
 
+def link_groups(home: Path, folders: Path, owner: pwd.struct_passwd | None) -> None:
+    """Put a link to the folders of the person's groups into their home, if there is room.
+
+    What of that name is there already is theirs and stays. Blocks: for a thread.
+    """
+    link = home / GROUPS_LINK
+    with suppress(OSError):
+        link.symlink_to(folders)
+        if owner is not None:
+            os.chown(link, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
 def _account(username: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(username)
@@ -108,9 +121,9 @@ def _account(username: str) -> pwd.struct_passwd | None:
 
 def _members() -> list[str]:
     try:
-        return grp.getgrnam(USERS_GROUP).gr_mem
+        return grp.getgrnam(UNIX_GROUP).gr_mem
     except KeyError:
-        _run("groupadd", "--system", USERS_GROUP)
+        _run("groupadd", "--system", UNIX_GROUP)
         return []
 
 
@@ -120,7 +133,7 @@ def _useradd(username: str, home: Path) -> None:
         "--no-create-home",
         f"--home-dir={home}",
         "--user-group",
-        f"--groups={USERS_GROUP}",
+        f"--groups={UNIX_GROUP}",
         "--shell=/bin/bash",
         "--comment=dachub",
         username,

@@ -199,6 +199,9 @@ class LocalSpawnSettings(Section):
     """How servers run on one machine; written by ``dachub up``."""
 
     homes: Path
+    group_links: Path | None = Field(
+        default=None, description="Where each person finds the folders of their groups, by username"
+    )
     unix_accounts: bool = Field(description="Each person has a Unix account of their own (as root)")
     command: tuple[str, ...] = Field(
         # -P: a random.py in somebody's home is not to stand for Python's own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import pwd
 import subprocess
@@ -13,11 +14,12 @@ from typing import IO, Any
 from jupyterhub.utils import random_port
 
 from dachub.hub import homes, runtime, scratch
-from dachub.hub.accounts import ensure_account, ensure_home, known_account
+from dachub.hub.accounts import ensure_account, ensure_home, known_account, link_groups
 from dachub.hub.limits import LimitedSpawner
 from dachub.hub.processes import end_session_processes
 from dachub.hub.sessions import SessionMixin
 from dachub.hub.settings import LocalSpawnSettings
+from dachub.model.names import UNIX_GROUP
 from dachub.model.sessions import EndReason
 from dachub.model.site import RESCUE_SIZE, ResolvedChoice
 
@@ -56,6 +58,9 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
         if local.unix_accounts:
             account = await asyncio.to_thread(ensure_account, self.user.name, home)
         await asyncio.to_thread(ensure_home, home, account)
+        if local.group_links is not None:
+            folders = local.group_links / self.user.name
+            await asyncio.to_thread(link_groups, home, folders, account)
         self._interpreter = choice.environment.interpreter or sys.executable
         self.cmd = [self._interpreter, *local.command]
         self.ip = "127.0.0.1"
@@ -79,7 +84,12 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
             self.popen_kwargs |= {
                 "user": account.pw_uid,
                 "group": account.pw_gid,
-                "extra_groups": [],
+                # What it opens, it opens to members of a research group only: their folder's door
+                # lets nobody else come near.
+                "extra_groups": [grp.getgrnam(UNIX_GROUP).gr_gid],
+                # Only the person is in their own group; what they copy into a folder of a
+                # research group is to be open to its members.
+                "umask": 0o007,
             }
 
     async def start(self) -> Any:
@@ -101,6 +111,8 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
             "SHELL": "/bin/bash",
             "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
         }
+        if (links := self._settings().group_links) is not None:
+            env["DACHUB_GROUP_FOLDERS"] = str(links / self.user.name)
         env.setdefault("LANG", "C.UTF-8")
         return env | self._scratch
 

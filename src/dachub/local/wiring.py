@@ -149,6 +149,7 @@ def hub_settings(layout: Layout, settings: Settings, endpoints: Endpoints) -> Hu
         log_file=layout.logs / "hub.json",
         local=LocalSpawnSettings(
             homes=settings.storage.homes,
+            group_links=settings.storage.group_links,
             unix_accounts=os.geteuid() == 0,
             log_directory=layout.server_logs,
         ),

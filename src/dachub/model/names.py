@@ -15,6 +15,8 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+UNIX_GROUP = "dachub-users"
+"""Of all Unix accounts that dachub made; every server has it."""
 USERNAME_MAX = 32
 GROUP_SLUG_MAX = 20
 USERNAME_PATTERN = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"

@@ -22,6 +22,7 @@ from dachub.server.stopping import (
     stop_due,
     stop_servers_of_disabled,
 )
+from dachub.storage.services import FolderService
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ DISABLED_EVERY_SECONDS = 2
 MAILS_EVERY_SECONDS = 5
 FORGET_EVERY_SECONDS = 5
 RETAIN_EVERY_SECONDS = 3600
+FOLDERS_EVERY_SECONDS = 10
 COUNT_EVERY_SECONDS = 600
 CHECK_EVERY_SECONDS = 24 * 3600
 CHECK_SECONDS_MAX = 3600
@@ -88,6 +90,15 @@ async def enforce(process: Process) -> str:
     return outcome
 
 
+async def follow_memberships(process: Process) -> str:
+    """Let members into their groups' folders, and nobody else."""
+    if not process.settings.storage.groups.is_absolute():
+        return "the configuration came from no file: no place for folders"
+    async with process.factory() as services:
+        members = await services.groups().members_by_group()
+    return await FolderService(process.settings.storage).follow(members)
+
+
 def _until_midnight(process: Process) -> float:
     now = process.clock.now()
     midnight = day_start(now) + timedelta(days=1, seconds=1)
@@ -110,6 +121,7 @@ class Workers:
             Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
             Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
             Worker("retention", RETAIN_EVERY_SECONDS, retain),
+            Worker("group-folders", FOLDERS_EVERY_SECONDS, follow_memberships),
             Worker("mails", MAILS_EVERY_SECONDS, send_mails),
             *storage_workers(),
         ]

@@ -21,6 +21,11 @@ class StorageSettings(Section):
         default=Path("groups"),
         description="Directory with a folder by group; a relative path counts from this file",
     )
+    group_links: Path = Field(
+        default=Path("group-links"),
+        description="Directory in which each person finds the folders of their groups; "
+        "a relative path counts from this file",
+    )
     state: Path = Field(
         default=Path("storage"),
         description="Directory that remembers unfinished walks; on a local disk",

@@ -141,6 +141,10 @@ class GroupService:
         """Groups a person is in now, by slug; of two roles in a group the stronger counts."""
         return (await self._groups.memberships_of([username])).get(username, [])
 
+    async def members_by_group(self) -> dict[str, set[str]]:
+        """Who may use each group now, by slug: its members who are not disabled."""
+        return await self._groups.members_by_group()
+
     async def left(self, usernames: Collection[str]) -> set[tuple[str, str]]:
         """(username, group) of those among ``usernames`` who once were in a group and left it."""
         return await self._groups.left(usernames)

@@ -173,6 +173,24 @@ class GroupStore:
             by_person.setdefault(username, []).append(membership)
         return by_person
 
+    async def members_by_group(self) -> dict[str, set[str]]:
+        """Who belongs to each group now and is not disabled; also groups without anybody."""
+        rows = await self._session.execute(
+            select(GroupRow.slug, PersonRow.username)
+            .outerjoin(
+                MembershipRow,
+                (MembershipRow.group == GroupRow.slug) & MembershipRow.valid_to.is_(None),
+            )
+            .outerjoin(
+                PersonRow,
+                (PersonRow.username == MembershipRow.username) & PersonRow.disabled_at.is_(None),
+            )
+        )
+        found: dict[str, set[str]] = {}
+        for slug, username in rows:
+            found.setdefault(slug, set()).update({username} if username is not None else ())
+        return found
+
     async def left(self, usernames: Collection[str]) -> set[tuple[str, str]]:
         """(username, group) of people who once were in a group and are no longer."""
         rows = await self._session.execute(

@@ -1,0 +1,1 @@
+"""Who may come into a group's folder, as the file system keeps it."""
