@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import signal
@@ -19,6 +20,7 @@ from tests.harness.witness import TINY_SERVER
 from tests.hub.running import RunningHub, account
 
 from dachub.hub.settings import LocalSpawnSettings
+from dachub.model.names import UNIX_GROUP
 from dachub.model.sessions import EndReason, EventKind, SessionEvent
 
 pytestmark = pytest.mark.hub
@@ -199,7 +201,7 @@ def test_each_person_has_a_unix_account_of_their_own(
             name = hub.server_environ(pid)["USER"]
             uid = pwd.getpwnam(name).pw_uid
             assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}" in status
-            assert "Groups:\t \n" in status
+            assert f"Groups:\t{grp.getgrnam(UNIX_GROUP).gr_gid} \n" in status
             home = hub.directory / "homes" / name
             assert (home.stat().st_uid, home.stat().st_mode & 0o777) == (uid, 0o700)
             uids.add(uid)

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -103,6 +103,16 @@ def top() -> Iterator[Path]:
 Follow = Callable[[Mapping[str, list[Person]]], str]
 
 
+def told(*answers: dict[str, list[str]]) -> Callable[[], Awaitable[dict[str, list[str]]]]:
+    """Who is in which group, each time it is asked; the last answer stays."""
+    left = list(answers)
+
+    async def members() -> dict[str, list[str]]:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return members
+
+
 @pytest.fixture
 def follow(top: Path) -> Follow:
     service = FolderService(StorageSettings(groups=top / "groups", group_links=top / "links"))
@@ -111,6 +121,8 @@ def follow(top: Path) -> Follow:
         names = {group: [person.username for person in who] for group, who in members.items()}
         before = os.umask(0o077)  # as the service has it
         try:
+            asyncio.run(service.follow(names))
+            asyncio.run(service.clear(told(names)))
             return asyncio.run(service.follow(names))
         finally:
             os.umask(before)
@@ -217,28 +229,40 @@ class TestWithAccounts:
         assert not acl.users(acl.read(str(folder / "deep")))
 
     def test_a_service_killed_between_door_and_content_goes_on_where_it_was(
-        self, top: Path, follow: Follow, people: list[Person], monkeypatch: pytest.MonkeyPatch
+        self, top: Path, follow: Follow, people: list[Person]
     ) -> None:
         ada, bob, _ = people
         follow({"virgo": [ada, bob]})
         folder = top / "groups/virgo"
         ada.does(f"os.mkdir('{folder}/deep')")
         bob.does(f"os.chdir('{folder}/deep')")
-
-        async def killed(*_: object) -> None:
-            raise KeyboardInterrupt
-
+        service = FolderService(StorageSettings(groups=top / "groups", group_links=top / "links"))
         for members, inside in (([ada], "ok"), ([ada, bob], DENIED)):
-            with monkeypatch.context() as patch:
-                patch.setattr(FolderService, "_change", killed)
-                with pytest.raises(KeyboardInterrupt):
-                    follow({"virgo": members})
+            # The door comes first, and it alone until the next service clears the folder.
+            asyncio.run(service.follow({"virgo": [one.username for one in members]}))
             assert bob.does(f"os.listdir('{folder}')") == DENIED
             assert bob.does("os.listdir('.')") == inside
+            assert not (top / "links" / bob.username / "virgo").is_symlink()
             follow({"virgo": members})
             after = "ok" if bob in members else DENIED
             assert bob.does(f"os.listdir('{folder}')") == after
             assert bob.does("os.listdir('.')") == after
+
+    def test_who_leaves_again_while_they_are_let_in_stays_out(
+        self, top: Path, follow: Follow, people: list[Person]
+    ) -> None:
+        ada, bob, _ = people
+        follow({"virgo": [ada, bob]})
+        ada.does(f"os.mkdir('{top}/groups/virgo/deep')")
+        bob.does(f"os.chdir('{top}/groups/virgo/deep')")
+        follow({"virgo": [ada]})
+        service = FolderService(StorageSettings(groups=top / "groups", group_links=top / "links"))
+        both, one = {"virgo": [ada.username, bob.username]}, {"virgo": [ada.username]}
+        asyncio.run(service.follow(both))
+        asyncio.run(service.clear(told(both, one)))
+        assert bob.does(f"os.listdir('{top}/groups/virgo')") == DENIED
+        follow({"virgo": [ada]})
+        assert bob.does("os.listdir('.')") == DENIED
 
     def test_a_group_that_is_gone_loses_its_members_and_no_data(
         self, top: Path, follow: Follow, people: list[Person]

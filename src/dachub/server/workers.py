@@ -32,6 +32,7 @@ MAILS_EVERY_SECONDS = 5
 FORGET_EVERY_SECONDS = 5
 RETAIN_EVERY_SECONDS = 3600
 FOLDERS_EVERY_SECONDS = 10
+CLEAR_SECONDS_MAX = 24 * 3600
 COUNT_EVERY_SECONDS = 600
 CHECK_EVERY_SECONDS = 24 * 3600
 CHECK_SECONDS_MAX = 3600
@@ -92,11 +93,17 @@ async def enforce(process: Process) -> str:
 
 async def follow_memberships(process: Process) -> str:
     """Let members into their groups' folders, and nobody else."""
-    if not process.settings.storage.groups.is_absolute():
-        return "the configuration came from no file: no place for folders"
+    return await FolderService(process.settings.storage).follow(await _members(process))
+
+
+async def clear_folders(process: Process) -> str:
+    """Shut who left a group out of all that is in its folder."""
+    return await FolderService(process.settings.storage).clear(lambda: _members(process))
+
+
+async def _members(process: Process) -> dict[str, set[str]]:
     async with process.factory() as services:
-        members = await services.groups().members_by_group()
-    return await FolderService(process.settings.storage).follow(members)
+        return await services.groups().members_by_group()
 
 
 def _until_midnight(process: Process) -> float:
@@ -122,6 +129,9 @@ class Workers:
             Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
             Worker("retention", RETAIN_EVERY_SECONDS, retain),
             Worker("group-folders", FOLDERS_EVERY_SECONDS, follow_memberships),
+            Worker(
+                "clear-folders", FOLDERS_EVERY_SECONDS, clear_folders, run_seconds=CLEAR_SECONDS_MAX
+            ),
             Worker("mails", MAILS_EVERY_SECONDS, send_mails),
             *storage_workers(),
         ]

@@ -10,14 +10,15 @@ what others made. For those who leave, see :mod:`dachub.storage.folders.shutting
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import grp
 import os
 import pwd
 import stat
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -31,6 +32,8 @@ from dachub.storage.settings import StorageSettings
 log = structlog.get_logger(__name__)
 
 MODE = 0o2770
+COMPLAINTS_MAX = 5
+NO_PLACE = "the configuration came from no file: there is no place for folders"
 OPEN = acl.ALL
 SHUT = acl.NOTHING
 CHANGING = 2
@@ -44,23 +47,10 @@ INSIDE: Acl = {
 
 
 class FoldersFailed(DachubError):
-    """Some folders are not as the directory of people says; their doors are."""
+    """Some folders are not yet as the directory of people says."""
 
     code = "group-folders-failed"
     status = 500
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What was done."""
-
-    opened: int = 0
-    shut: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def summary(self, folders: int) -> str:
-        """On one line, for people."""
-        return f"{folders} folders, {self.opened} entries opened, {self.shut} shut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +73,47 @@ class FolderService:
         self._links = settings.group_links
 
     async def follow(self, members: Mapping[str, Collection[str]]) -> str:
-        """Let everything be as ``members`` (by group) says.
+        """Let doors and links be as ``members`` (by group) says; quick.
 
         Raises
         ------
         FoldersFailed
             If something could not be done; the rest is.
         """
-        outcome = Outcome()
+        if not self._folders.is_absolute():
+            return NO_PLACE
         if os.geteuid() != 0:
             await asyncio.to_thread(self._follow_plainly, members)
-            return outcome.summary(len(members))
-        for changing in await asyncio.to_thread(self._follow_as_root, members, outcome):
-            await self._change(changing, outcome)
-        if outcome.failed:
-            raise FoldersFailed("; ".join(outcome.failed[:5]))
-        return outcome.summary(len(members))
+        else:
+            _complain(await asyncio.to_thread(self._follow_as_root, members))
+        return f"{len(members)} folders"
+
+    async def clear(self, members: Callable[[], Awaitable[Mapping[str, Collection[str]]]]) -> str:
+        """Shut who left out of all that is inside, and let in again who came back; may take long.
+
+        Nobody comes in by it: the next :meth:`follow` opens the door.
+
+        Parameters
+        ----------
+        members
+            Asked at the beginning, and after each folder: people may have changed their minds.
+
+        Raises
+        ------
+        FoldersFailed
+            If something could not be done; it is tried again the next time.
+        """
+        changing: list[Changing] = []
+        if os.geteuid() == 0 and self._folders.is_absolute():
+            changing = await asyncio.to_thread(self._changing, await members())
+        failed = []
+        for each in changing:
+            if complaint := await self._clear(each):
+                failed.append(complaint)
+            else:
+                await asyncio.to_thread(self._settle, each, await members())
+        _complain(failed)
+        return f"{len(changing)} folders changed"
 
     # --- One account for all --------------------------------------------------------------------
 
@@ -114,60 +129,63 @@ class FolderService:
 
     # --- An account for each --------------------------------------------------------------------
 
-    def _follow_as_root(
-        self, members: Mapping[str, Collection[str]], outcome: Outcome
-    ) -> list[Changing]:
+    def _follow_as_root(self, members: Mapping[str, Collection[str]]) -> list[str]:
+        """What went wrong."""
         accounts = _accounts()
         if not accounts:  # nobody has had a server yet
             return []
         for directory in (self._folders, self._links):
             _make_passable(directory)
         there = {entry.name for entry in self._folders.iterdir() if entry.name not in members}
-        gone = {name for name in there if _is_door(self._folders / name)}
-        changing: list[Changing] = []
+        gone = {name for name in there if _door_of(self._folders / name)}
+        failed: list[str] = []
         inside: dict[str, list[str]] = {}
         for group in (*members, *gone):
-            uids = {
+            usernames = {
                 accounts[username].pw_uid: username
                 for username in members.get(group, ())
                 if username in accounts
             }
             try:
-                found = self._door(group, set(uids), outcome)
+                opened = self._door(group, set(usernames))
             except OSError as error:
-                outcome.failed.append(f"{group}: {error.strerror or error}")
-                continue
-            if found is not None:
-                changing.append(found)
-            waiting = found.reopened if found is not None else ()
-            inside[group] = [username for uid, username in uids.items() if uid not in waiting]
+                failed.append(f"{group}: {error.strerror or error}")
+            else:
+                inside[group] = [usernames[uid] for uid in opened]
         by_person = _by_person(inside)
         for username, account in accounts.items():
             if username in by_person or (self._links / username).is_dir():
                 self._link_directory(username, account)
                 self._link(username, by_person.get(username, set()))
-        return changing
+        return failed
 
-    def _door(self, group: str, uids: set[int], outcome: Outcome) -> Changing | None:
-        """Set the folder's own list; whom its content must be changed for."""
+    def _door(self, group: str, uids: set[int]) -> set[int]:
+        """Set the folder's own list; who may come in."""
         with suppress(FileExistsError):
             (self._folders / group).mkdir(mode=0o700)
-        with _opened(self._folders / group) as folder:
+        with _held(self._folders / group) as folder:
             before = acl.users(acl.read(folder))
-            after = {uid: OPEN if before.get(uid, OPEN) == OPEN else CHANGING for uid in uids} | {
-                uid: CHANGING if before[uid] else SHUT for uid in before if uid not in uids
-            }
-            _set_door(folder, after)
-        outcome.opened += len(uids - set(before))
-        changing = {uid for uid, permissions in after.items() if permissions == CHANGING}
-        if not changing:
-            return None
-        return Changing(
-            self._folders / group, frozenset(changing - uids), frozenset(changing & uids)
-        )
+            members = {uid: OPEN if before.get(uid, OPEN) == OPEN else CHANGING for uid in uids}
+            others = {uid: CHANGING if before[uid] else SHUT for uid in set(before) - uids}
+            _set_door(folder, members | others)
+        return {uid for uid, permissions in members.items() if permissions == OPEN}
 
-    async def _change(self, changing: Changing, outcome: Outcome) -> None:
-        """Change what is inside, then note at the door that it is done."""
+    def _changing(self, members: Mapping[str, Collection[str]]) -> list[Changing]:
+        accounts = _accounts()
+        found = []
+        for entry in self._folders.iterdir() if self._folders.is_dir() else ():
+            uids = _uids(members.get(entry.name, ()), accounts)
+            changing = {
+                uid for uid, permissions in _door_of(entry).items() if permissions == CHANGING
+            }
+            if changing:
+                found.append(
+                    Changing(entry, frozenset(changing - uids), frozenset(changing & uids))
+                )
+        return found
+
+    async def _clear(self, changing: Changing) -> str:
+        """Change what is inside; what went wrong."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dachub.storage.folders.shutting", str(changing.folder)),
             *("--shut", *map(str, changing.shut), "--reopened", *map(str, changing.reopened)),
@@ -181,22 +199,25 @@ class FolderService:
             raise
         if process.returncode:
             lines = complaint.decode(errors="replace").splitlines() or ["it was ended"]
-            outcome.failed.append(f"{changing.folder.name}: {lines[-1]}")
-            return
+            return f"{changing.folder.name}: {lines[-1]}"
         log.info(
             "group folder followed its members",
             group=changing.folder.name,
             shut_out=sorted(changing.shut),
             let_in_again=sorted(changing.reopened),
         )
-        await asyncio.to_thread(self._settle, changing)
-        outcome.opened += len(changing.reopened)
-        outcome.shut += len(changing.shut)
+        return ""
 
-    def _settle(self, changing: Changing) -> None:
-        with _opened(changing.folder) as folder:
-            settled = dict.fromkeys(changing.shut, SHUT) | dict.fromkeys(changing.reopened, OPEN)
-            _set_door(folder, acl.users(acl.read(folder)) | settled)
+    def _settle(self, changing: Changing, members: Mapping[str, Collection[str]]) -> None:
+        """Note at the door that it is done; who came back and left again, is to be shut out."""
+        back = changing.reopened & _uids(members.get(changing.folder.name, ()), _accounts())
+        with _held(changing.folder) as folder:
+            left = {
+                uid: SHUT if uid in changing.shut else permissions
+                for uid, permissions in acl.users(acl.read(folder)).items()
+                if uid not in back
+            }
+            _set_door(folder, left)
 
     # --- Links ----------------------------------------------------------------------------------
 
@@ -249,22 +270,28 @@ def _make_passable(directory: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A directory, if it is one itself and no link."""
+def _held(path: Path) -> Iterator[int]:
+    """A directory, if it is one itself and no link, for us alone."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _is_door(path: Path) -> bool:
-    """Whether somebody was let in here; other directories are not ours."""
+def _door_of(path: Path) -> dict[int, int]:
+    """Who has an entry at a door; nobody where it is not ours."""
     try:
-        with _opened(path) as folder:
-            return bool(acl.users(acl.read(folder)))
+        with _held(path) as folder:
+            return acl.users(acl.read(folder))
     except OSError:
-        return False
+        return {}
+
+
+def _complain(failed: Collection[str]) -> None:
+    if failed:
+        raise FoldersFailed("; ".join(list(failed)[:COMPLAINTS_MAX]))
 
 
 def _accounts() -> dict[str, pwd.struct_passwd]:
@@ -278,6 +305,10 @@ def _accounts() -> dict[str, pwd.struct_passwd]:
         with suppress(KeyError):
             found[name] = pwd.getpwnam(name)
     return found
+
+
+def _uids(usernames: Collection[str], accounts: Mapping[str, pwd.struct_passwd]) -> frozenset[int]:
+    return frozenset(accounts[one].pw_uid for one in usernames if one in accounts)
 
 
 def _by_person(members: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
