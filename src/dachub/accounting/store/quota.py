@@ -49,7 +49,9 @@ with span as (
            greatest(g.started_at, edge.since) as since,
            least(coalesce(g.ended_at, :now), edge.until) as until
     from edge
-    join segment g on tstzrange(g.started_at, g.ended_at) && tstzrange(edge.since, edge.until)
+    cross join lateral (
+        select * from segment
+        where tstzrange(started_at, ended_at) && tstzrange(edge.since, edge.until) offset 0) g
     join session s on s.session_id = g.session_id and s."group" = edge."group"
                       and (edge.username is null or s.username = edge.username)
   union all

@@ -37,7 +37,7 @@ class PeopleService:
         """
         found = await self._people.people(now=self._clock.now(), usernames=[username])
         if not found:
-            raise NotFound(f"There is no person '{clean(username, 40)}'.")
+            raise _unknown(username)
         return (await self._with_groups(found))[0]
 
     async def show(self, by: Principal, username: str) -> Person:
@@ -123,7 +123,9 @@ class PeopleService:
         NotFound
             If no such person is registered.
         """
-        person = await self.person(username)
+        person = await self._people.acting(username)
+        if person is None:
+            raise _unknown(username)
         if person.disabled_at is not None:
             raise AccountDisabled(
                 "This account was disabled by an administrator"
@@ -133,8 +135,8 @@ class PeopleService:
         return Principal(
             name=username,
             kind=kind,
-            administrator=person.administrator,
-            roles={membership.group: membership.role for membership in person.groups},
+            administrator=person.is_administrator,
+            roles=person.roles,
         )
 
     async def disable(self, by: Principal, username: str, reason: str) -> Person:
@@ -193,3 +195,7 @@ class PeopleService:
     async def enforced(self, left: LeftBehind) -> None:
         """Note that the hub has ended everything of a disabled person."""
         await self._people.set_enforced(left, self._clock.now())
+
+
+def _unknown(username: str) -> NotFound:
+    return NotFound(f"There is no person '{clean(username, 40)}'.")

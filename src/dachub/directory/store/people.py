@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.directory.models import LeftBehind
 from dachub.directory.store.pseudonyms import PSEUDONYM_ISSUER, PseudonymStore
-from dachub.directory.tables import AffiliationRow, ForgettingRow, LocalAccountRow, PersonRow
-from dachub.model.people import Affiliation, LocalAccount, Person
+from dachub.directory.tables import (
+    AffiliationRow,
+    ForgettingRow,
+    LocalAccountRow,
+    MembershipRow,
+    PersonRow,
+)
+from dachub.model.people import Affiliation, LocalAccount, Person, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,16 @@ class Identity:
     subject: str
     claims_at: datetime | None
     disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """What decides on what a person may do: ``roles`` by group, the strongest of each."""
+
+    is_administrator: bool
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    roles: dict[str, Role]
 
 
 class PersonStore:
@@ -56,6 +72,34 @@ class PersonStore:
         if row is None:
             return None
         return Identity(row.username, row.issuer, row.subject, row.claims_at, row.disabled_at)
+
+    async def acting(self, username: str) -> Acting | None:
+        """What a person may do now; every request asks, so it is one statement."""
+        rows = await self._session.execute(
+            select(
+                PersonRow.is_administrator,
+                PersonRow.disabled_at,
+                PersonRow.disabled_reason,
+                MembershipRow.group,
+                MembershipRow.role,
+            )
+            .outerjoin(
+                MembershipRow,
+                and_(
+                    MembershipRow.username == PersonRow.username, MembershipRow.valid_to.is_(None)
+                ),
+            )
+            .where(PersonRow.username == username)
+            .order_by(MembershipRow.group)
+        )
+        found = rows.all()
+        if not found:
+            return None
+        roles: dict[str, Role] = {}
+        for *_, group, role in found:
+            if group is not None:
+                roles[group] = max(roles.get(group, Role.MEMBER), Role(role), key=_rank)
+        return Acting(*found[0][:3], roles)
 
     async def bind(self, username: str, issuer: str, subject: str, at: datetime) -> bool:
         """Bind a username; ``False`` if it (or the identity) is bound already, also just now.
@@ -282,6 +326,10 @@ class PersonStore:
                 set_={"last_asserted_at": at, "withdrawn_at": None},
             )
         )
+
+
+def _rank(role: Role) -> int:
+    return role.rank
 
 
 class LocalAccountStore:

@@ -36,7 +36,17 @@ def upgrade() -> None:
             name=op.f("pk_usage_month"),
         ),
     )
-    op.create_index(op.f("ix_usage_month_group_day"), "usage_month", ["group", "day"])
+    amounts = ["username", "milli_core_seconds", "memory_byte_seconds", "gpu_seconds"]
+    op.create_index(
+        op.f("ix_usage_month_group_day"),
+        "usage_month",
+        ["group", "day"],
+        postgresql_include=amounts,
+    )
+    op.drop_index(op.f("ix_usage_day_group_day"), table_name="usage_day")
+    op.create_index(
+        op.f("ix_usage_day_group_day"), "usage_day", ["group", "day"], postgresql_include=amounts
+    )
     op.execute("""
         insert into usage_month
         select date_trunc('month', day)::date, username, "group", kind, size, environment,
