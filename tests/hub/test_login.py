@@ -286,9 +286,12 @@ def test_the_form(hub: RunningHub, service: FakeService) -> None:
     service.balances["virgo"] = GroupBalance(
         group="virgo", title="Virgo", used=1, allocated=1, left=0, message="All spent. Ask ada."
     )
+    service.notices.append("Your home is 95 % full. Delete <something>.")
     bob = hub.browser()
     bob.sign_in("bob")
     page = bob.client.get("/hub/spawn").text
+    assert "Your home is 95 % full. Delete &lt;something&gt;." in page
+    assert 'href="/services/dac/notices"' in page
     assert "40.0 of 100 core-hours used, 60.0 left" in page
     assert "enough for 1.5 hours, until 13:30 UTC" in page
     assert "Coma &lt;b&gt;" in page

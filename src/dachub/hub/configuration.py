@@ -16,14 +16,13 @@ from dachub.hub import form, runtime
 from dachub.hub.claims import reading_of
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
 from dachub.hub.logs import EcsFile
+from dachub.hub.service import PORTAL_PATH, SERVICE
 from dachub.hub.sessions import QUEUE_SECONDS
 from dachub.hub.settings import HubSettings
 from dachub.hub.spawners import LocalSpawner
 from dachub.model.names import USERNAME_PATTERN
 
 SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
-SERVICE = "dac"
-PORTAL_PATH = f"/services/{SERVICE}/"
 USE_PORTAL = f"access:services!service={SERVICE}"
 # People who start together wait for their turn in our own queue; only a flood is answered 429.
 SPAWNS_PENDING_MAX = 1000

@@ -13,7 +13,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from dachub.hub import runtime
 from dachub.hub.logs import begin_request
-from dachub.hub.service import ServiceDown, ServiceRefused
+from dachub.hub.service import PORTAL_PATH, ServiceDown, ServiceRefused
 from dachub.hub.sessions import OPTIONS, read_options
 from dachub.model.problems import InvalidInput
 from dachub.model.site import Environment, ServerChoice, Size
@@ -64,6 +64,7 @@ async def options_form(spawner: Any) -> str:
         chosen_size=_preset(last.size, [size.name for size in sizes]),
         chosen_environment=_preset(last.environment, [one.name for one in environments]),
         notices=[*offer.notices, *_about_last(spawner.user.name)],
+        portal_path=PORTAL_PATH,
         available=available,
         site=live.settings.site,
         username=spawner.user.name,

@@ -22,7 +22,9 @@ from dachub.model.usage import AuthorizeRequest, Decision, StartOptions
 
 Model = TypeVar("Model", bound=BaseModel)
 
-API_PATH = "/services/dac/api/v1"
+SERVICE = "dac"
+PORTAL_PATH = f"/services/{SERVICE}/"
+API_PATH = f"{PORTAL_PATH}api/v1"
 LOCAL_ACCOUNTS = TypeAdapter(list[LocalAccount])
 CONNECTIONS_MAX = 50
 # Shorter than the service keeps them, so that no request meets a connection that is being closed.
