@@ -10,10 +10,11 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from dachub.model.allocations import MemberLimit
 from dachub.model.problems import Conflict, InvalidInput
 from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionDescription
 from dachub.model.site import Environment, Size
-from dachub.model.usage import QuotaPolicy, QuotaState
+from dachub.model.usage import QuotaPolicy, QuotaState, Resource
 
 CONCLUDED = (EndReason.LOST, EndReason.FAILED)
 """Reasons of an estimated end that was only concluded from absence: the weakest kind."""
@@ -316,6 +317,21 @@ class Standing:
     period: datetime | None = None
     told_percent: int = 0
     spent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What bears on how groups stand, besides allocations and usage.
+
+    Attributes
+    ----------
+    standings
+        By group, resource and username; the group's own has an empty one.
+    """
+
+    limits: Sequence[MemberLimit]
+    standings: Mapping[tuple[str, Resource, str], Standing]
+    rates: Sequence[Rate]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from dachub.accounting.models import Grant, Rate, Span, Standing
+from dachub.accounting.models import Facts, Grant, Span, Standing
 from dachub.accounting.services.balance import Pool, pool, stretches
 from dachub.accounting.services.policy import Measured, advance, for_members, strictest
 from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.allocations import AllocationStore
-from dachub.accounting.store.limits import LimitStore
 from dachub.accounting.store.quota import QuotaStore
 from dachub.model.allocations import MemberLimit
 from dachub.model.units import day_start
@@ -90,12 +89,10 @@ class PositionReader:
     def __init__(
         self,
         allocations: AllocationStore,
-        limits: LimitStore,
         quota: QuotaStore,
         settings: QuotaSettings,
     ) -> None:
         self._allocations = allocations
-        self._limits = limits
         self._quota = quota
         self._settings = settings
 
@@ -112,11 +109,9 @@ class PositionReader:
             Whose own limit is of interest; all members' where not given.
         """
         grants = await self._allocations.grants(groups)
-        limits = await self._limits.in_force(groups)
-        standings = await self._quota.standings(groups)
-        running = await self._quota.running(groups)
+        facts = await self._quota.facts(groups)
         if groups is None:
-            groups = {rate.group for rate in running} | {group for group, _ in grants}
+            groups = {rate.group for rate in facts.rates} | {group for group, _ in grants}
         keys = [
             (group, resource)
             for group in sorted(groups)
@@ -130,7 +125,7 @@ class PositionReader:
                 grants.get(key, []),
                 [
                     limit
-                    for limit in limits
+                    for limit in facts.limits
                     if (limit.group, limit.resource) == key and username in (None, limit.username)
                 ],
                 now,
@@ -139,24 +134,20 @@ class PositionReader:
         }
         spans = list(dict.fromkeys(span for one in asked.values() for span in one.spans))
         used = dict(zip(spans, await self._quota.used(spans, now), strict=True))
-        return {
-            key: self._position(one, used, standings, running, now) for key, one in asked.items()
-        }
+        return {key: self._position(one, used, facts) for key, one in asked.items()}
 
     def _position(
         self,
         asked: _Asked,
         used: Mapping[Span, Usage],
-        standings: Mapping[tuple[str, Resource, str], Standing],
-        running: Sequence[Rate],
-        now: datetime,
+        facts: Facts,
     ) -> Position:
         group, resource = asked.key
 
         def amount(span: Span) -> int:
             return resource.used(used.get(span, Usage()))
 
-        in_force = pool(asked.grants, [(span.since, amount(span)) for span in asked.cut], now)
+        in_force = pool(asked.grants, [(span.since, amount(span)) for span in asked.cut], asked.now)
         if in_force is None:
             policy = self._without_allocation(resource)
             measured = Measured(None, amount(asked.whole), 0)
@@ -164,7 +155,7 @@ class PositionReader:
             policy = strictest([grant.policy for grant in in_force.grants])
             allocated = in_force.allocated
             measured = Measured(in_force.since, allocated - in_force.left, allocated)
-        rates = {rate.username: rate for rate in running if rate.group == group}
+        rates = {rate.username: rate for rate in facts.rates if rate.group == group}
         return Position(
             group=group,
             resource=resource,
@@ -176,7 +167,7 @@ class PositionReader:
             milli_cores=sum(rate.milli_cores for rate in rates.values()),
             recent=amount(asked.recent),
             recent_since=asked.recent.since,
-            standing=standings.get((group, resource, ""), Standing()),
+            standing=facts.standings.get((group, resource, ""), Standing()),
             members={
                 limit.username: MemberPosition(
                     username=limit.username,
@@ -184,7 +175,7 @@ class PositionReader:
                     measured=Measured(asked.whole.since, amount(span), limit.amount or 0),
                     policy=for_members(policy),
                     rate=resource.rate(rates[limit.username]) if limit.username in rates else 0,
-                    standing=standings.get((group, resource, limit.username), Standing()),
+                    standing=facts.standings.get((group, resource, limit.username), Standing()),
                 )
                 for limit, span in asked.members
             },
@@ -204,7 +195,7 @@ class _Asked:
         self, key: Key, grants: Sequence[Grant], limits: Sequence[MemberLimit], now: datetime
     ) -> None:
         group, _ = key
-        self.key = key
+        self.key, self.now = key, now
         self.grants = grants
         self.cut = [Span(group, since, until) for since, until in stretches(grants, now)]
         in_force = [grant.since for grant in grants if grant.since <= now < grant.until]

@@ -118,7 +118,7 @@ class Accounting:
         )
 
     def _positions(self) -> PositionReader:
-        return PositionReader(self._allocations, self._limits, self._quota, self._settings)
+        return PositionReader(self._allocations, self._quota, self._settings)
 
     def allocations(self) -> AllocationService:
         """Allocations."""

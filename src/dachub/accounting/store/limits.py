@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.tables import MemberLimitRow
 from dachub.model.allocations import MemberLimit
 from dachub.model.usage import Resource
+
+
+def latest_limits(groups: Collection[str] | None) -> Select[Any]:
+    """The last limit of each person, group (all: ``None``) and resource, lifted ones too."""
+    columns = MemberLimitRow.__table__.columns
+    key = (columns["group"], columns["username"], columns["resource"])
+    latest = select(*columns).ext(distinct_on(*key)).order_by(*key, columns["limit_id"].desc())
+    return latest if groups is None else latest.where(columns["group"].in_(groups))
 
 
 class LimitStore:
@@ -48,12 +57,7 @@ class LimitStore:
 
     async def in_force(self, groups: Collection[str] | None) -> list[MemberLimit]:
         """Limits of members of groups (all: ``None``) that count now, by group and person."""
-        columns = MemberLimitRow.__table__.columns
-        key = (columns["group"], columns["username"], columns["resource"])
-        latest = select(*columns).ext(distinct_on(*key)).order_by(*key, columns["limit_id"].desc())
-        if groups is not None:
-            latest = latest.where(columns["group"].in_(groups))
-        rows = await self._session.execute(latest)
+        rows = await self._session.execute(latest_limits(groups))
         found = [MemberLimit.model_validate(dict(row)) for row in rows.mappings()]
         return [limit for limit in found if limit.amount is not None]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import ScalarSelect, Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Rate, Span, Standing, Watch
+from dachub.accounting.models import Facts, Rate, Span, Standing, Watch
+from dachub.accounting.store.limits import latest_limits
 from dachub.accounting.store.usage import Cut
 from dachub.accounting.tables import EnforcementRow, SegmentRow, SessionRow, StandingRow
+from dachub.model.allocations import MemberLimit
 from dachub.model.units import day_start
 from dachub.model.usage import QuotaState, Resource, Usage
 
@@ -145,51 +148,25 @@ class QuotaStore:
         found = {row["id"]: Usage.model_validate(dict(row)) for row in rows.mappings()}
         return [found.get(i, Usage()) for i in range(len(spans))]
 
-    async def running(self, groups: Collection[str] | None) -> list[Rate]:
-        """What people run on groups (all: ``None``) now, by group and person."""
-        found = (
-            select(
-                SessionRow.group,
-                SessionRow.username,
-                func.sum(SegmentRow.milli_cores),
-                func.sum(SegmentRow.memory_bytes),
-                func.sum(SegmentRow.gpus),
-            )
-            .join_from(SegmentRow, SessionRow, SegmentRow.session_id == SessionRow.session_id)
-            .where(SegmentRow.ended_at.is_(None))
-            .group_by(SessionRow.group, SessionRow.username)
-            .order_by(SessionRow.group, SessionRow.username)
+    async def facts(self, groups: Collection[str] | None) -> Facts:
+        """Limits, standings and what runs, of groups (all: ``None``), in one statement."""
+        queries = (latest_limits(groups), _standings(groups), _running(groups))
+        row = (await self._session.execute(select(*map(_as_json, queries)))).one()
+        limits, standings, running = row
+        return Facts(
+            limits=[MemberLimit.model_validate(one) for one in limits if one["amount"] is not None],
+            standings={
+                (one["group"], Resource(one["resource"]), one["username"]): Standing(
+                    state=QuotaState(one["state"]),
+                    since=_moment(one["state_since"]),
+                    period=_moment(one["period_since"]),
+                    told_percent=one["told_percent"],
+                    spent_at=_moment(one["spent_at"]),
+                )
+                for one in standings
+            },
+            rates=[Rate(**one) for one in running],
         )
-        if groups is not None:
-            found = found.where(SessionRow.group.in_(groups))
-        rows = await self._session.execute(found)
-        return [
-            Rate(group, username, *(int(total) for total in totals))
-            for group, username, *totals in rows
-        ]
-
-    async def standings(
-        self, groups: Collection[str] | None
-    ) -> dict[tuple[str, Resource, str], Standing]:
-        """Where groups (all: ``None``) and their members were last seen to stand.
-
-        By group, resource and username; the group's own has an empty one.
-        """
-        columns = StandingRow.__table__.columns
-        found = select(*columns)
-        if groups is not None:
-            found = found.where(columns["group"].in_(groups))
-        rows = await self._session.execute(found)
-        return {
-            (row["group"], Resource(row["resource"]), row["username"]): Standing(
-                state=QuotaState(row["state"]),
-                since=row["state_since"],
-                period=row["period_since"],
-                told_percent=row["told_percent"],
-                spent_at=row["spent_at"],
-            )
-            for row in rows.mappings()
-        }
 
     async def put_standing(
         self, group: str, resource: Resource, username: str, standing: Standing
@@ -207,6 +184,38 @@ class QuotaStore:
             .values(group=group, resource=resource.value, username=username, **values)
             .on_conflict_do_update(index_elements=["group", "resource", "username"], set_=values)
         )
+
+
+def _standings(groups: Collection[str] | None) -> Select[Any]:
+    columns = StandingRow.__table__.columns
+    found = select(*columns)
+    return found if groups is None else found.where(columns["group"].in_(groups))
+
+
+def _running(groups: Collection[str] | None) -> Select[Any]:
+    key = [SessionRow.group, SessionRow.username]
+    segment = SegmentRow.__table__.columns
+    totals = [
+        func.sum(segment[name]).label(name) for name in ("milli_cores", "memory_bytes", "gpus")
+    ]
+    found = (
+        select(*key, *totals)
+        .join_from(SegmentRow, SessionRow, SegmentRow.session_id == SessionRow.session_id)
+        .where(SegmentRow.ended_at.is_(None))
+        .group_by(*key)
+    )
+    return found if groups is None else found.where(SessionRow.group.in_(groups))
+
+
+def _as_json(query: Select[Any]) -> ScalarSelect[Any]:
+    """All rows of a query as one value, so that several travel together."""
+    rows = query.subquery()
+    whole = func.jsonb_agg(func.to_jsonb(rows.table_valued()))
+    return select(func.coalesce(whole, text("'[]'::jsonb"))).select_from(rows).scalar_subquery()
+
+
+def _moment(told: str | None) -> datetime | None:
+    return None if told is None else datetime.fromisoformat(told).astimezone(UTC)
 
 
 def _columns(prefix: str, parts: Sequence[_Part]) -> dict[str, list[object]]:
