@@ -192,7 +192,7 @@ def _standings(groups: Collection[str] | None) -> Select[Any]:
     return found if groups is None else found.where(columns["group"].in_(groups))
 
 
-def _running(groups: Collection[str] | None) -> Select[Any]:
+def _running(groups: Collection[str] | None) -> Select[*tuple[Any, ...]]:
     key = [SessionRow.group, SessionRow.username]
     segment = SegmentRow.__table__.columns
     totals = [
@@ -207,7 +207,7 @@ def _running(groups: Collection[str] | None) -> Select[Any]:
     return found if groups is None else found.where(SessionRow.group.in_(groups))
 
 
-def _as_json(query: Select[Any]) -> ScalarSelect[Any]:
+def _as_json(query: Select[*tuple[Any, ...]]) -> ScalarSelect[Any]:
     """All rows of a query as one value, so that several travel together."""
     rows = query.subquery()
     whole = func.jsonb_agg(func.to_jsonb(rows.table_valued()))
