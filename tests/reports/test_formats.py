@@ -41,7 +41,7 @@ SESSION = SessionRecord(
     state="ended",
     core_seconds=0,
 )
-LINE = slurm.job_line(SESSION, "dac")
+LINE = slurm.job_line(SESSION, 1500, "dac")
 GOOD = dict(zip(slurm.FIELDS, LINE.split("|", 25), strict=True))
 
 
@@ -122,7 +122,7 @@ def test_cores_are_the_nearest_whole_ones_and_at_least_one(milli_cores: int, cor
 
 
 def test_gpus_are_told_by_what_was_allocated() -> None:
-    line = slurm.job_line(SESSION.model_copy(update={"gpus": 2}), "dac")
+    line = slurm.job_line(SESSION.model_copy(update={"gpus": 2}), 1500, "dac")
     assert "node=1,gres/gpu=2|" in line
     slurm.read_line(line)
 
@@ -152,7 +152,7 @@ sessions = st.builds(
 @given(sessions)
 def test_any_session_makes_a_line_that_is_read_as_it_is_meant(session: SessionRecord) -> None:
     assert session.ended_at is not None
-    job = slurm.read_line(slurm.job_line(session, "dac"))
+    job = slurm.read_line(slurm.job_line(session, session.milli_cores, "dac"))
     assert job.seconds == int((session.ended_at - START).total_seconds())
     assert abs(job.cores * 1000 - session.milli_cores) <= max(500, 1000 - session.milli_cores)
 
@@ -169,7 +169,7 @@ def item(status: str = "completed", measured_at: datetime | None = None) -> Item
         started_at=START,
         measured_at=at,
         seconds=int((at - START).total_seconds()),
-        milli_cores=1500,
+        milli_core_seconds=int((at - START).total_seconds()) * 1500,
         sha256="",
     )
 
@@ -226,7 +226,7 @@ def test_people_need_not_be_named() -> None:
         ("WallDuration: 93603", "WallDuration: -1"),
         ("WallDuration: 93603", "WallDuration: 93603.5"),
         ("WallDuration: 93603", "WallDuration: 99999999"),
-        ("CpuDuration: 140404", "CpuDuration: 140405"),
+        ("CpuDuration: 140404", "CpuDuration: 140504"),
         ("CpuCount: 1.500", "CpuCount: 1.5001"),
         ("CpuCount: 1.500", "CpuCount: 1,500"),
         ("CpuCount: 1.500", "CpuCount: 12345678.000"),
@@ -274,7 +274,8 @@ def test_any_session_makes_a_record_that_is_read_as_it_is_meant(session: Session
     seconds = int((session.ended_at - START).total_seconds())
     about = Item(
         session_id=session.session_id, month=date(2027, 2, 1), status="completed", started_at=START,
-        measured_at=session.ended_at, seconds=seconds, milli_cores=session.milli_cores, sha256="",
+        measured_at=session.ended_at, seconds=seconds,
+        milli_core_seconds=seconds * session.milli_cores, sha256="",
     )  # fmt: skip
     measured = apel.read_record(apel.cloud_record(session, about, SETTINGS))
     assert measured.wall_seconds == seconds

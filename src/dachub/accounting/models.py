@@ -164,6 +164,15 @@ class Counted:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch [started_at, ended_at) of a session that is charged; open while it runs."""
+
+    started_at: datetime
+    ended_at: datetime | None
+    milli_cores: int
+
+
 @dataclass(slots=True)
 class Entry:
     """A session in the ledger, with its segment as far as there is one.

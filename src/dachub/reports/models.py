@@ -62,7 +62,7 @@ class Item:
         ``completed``, or ``started`` for one that ran on.
     measured_at
         The end, or up to when it was measured.
-    seconds
+    seconds, milli_core_seconds
         From the start to there, as sent.
     """
 
@@ -72,14 +72,9 @@ class Item:
     started_at: datetime
     measured_at: datetime
     seconds: int
-    milli_cores: int
+    milli_core_seconds: int
     sha256: str
     run_id: int = 0
-
-    @property
-    def milli_core_seconds(self) -> int:
-        """Exactly what was used."""
-        return self.seconds * self.milli_cores
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,5 +90,5 @@ class ExportItemRow(Base):
     started_at: Mapped[datetime]
     measured_at: Mapped[datetime]
     seconds: Mapped[int] = mapped_column(BigInteger)
-    milli_cores: Mapped[int]
+    milli_core_seconds: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))

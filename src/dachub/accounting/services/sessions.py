@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from dachub.accounting.models import Segment
 from dachub.accounting.services.usage import period, require_may_see
 from dachub.accounting.store.sessions import SessionStore, State
 from dachub.directory.models import Principal, PrincipalKind
@@ -113,21 +114,33 @@ class SessionService:
         ------
         PermissionDenied, InvalidPeriod
         """
-        by.require_administrator()
-        since, until = period(since, until)
-        session_ids = await self._store.ids_overlapping(since, until)
+        session_ids = await self.overlapping_ids(by, since, until)
         for first in range(0, len(session_ids), AT_ONCE):
             yield await self.known(by, session_ids[first : first + AT_ONCE])
 
-    async def count(self, by: Principal, since: datetime, until: datetime) -> int:
-        """How many sessions have charged time in [since, until); for administrators.
+    async def overlapping_ids(
+        self, by: Principal, since: datetime, until: datetime
+    ) -> Sequence[UUID]:
+        """Sessions with charged time in [since, until), by their ids; for administrators.
 
         Raises
         ------
         PermissionDenied, InvalidPeriod
         """
         by.require_administrator()
-        return len(await self._store.ids_overlapping(*period(since, until)))
+        return await self._store.ids_overlapping(*period(since, until))
+
+    async def segments(
+        self, by: Principal, session_ids: Collection[UUID]
+    ) -> Mapping[UUID, Sequence[Segment]]:
+        """What those of some sessions that started are charged; for administrators.
+
+        Raises
+        ------
+        PermissionDenied
+        """
+        by.require_administrator()
+        return await self._store.segments(session_ids)
 
     async def known(self, by: Principal, session_ids: Collection[UUID]) -> Sequence[SessionRecord]:
         """Those of some sessions that there are; for administrators.

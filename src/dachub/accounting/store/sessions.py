@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dachub.accounting.models import Segment
 from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import SegmentRow, SessionRow
 from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionRecord
@@ -107,6 +108,24 @@ class SessionStore:
             .where(SessionRow.session_id == func.any(list(session_ids)))
             .order_by(SessionRow.export_id)
         )
+
+    async def segments(self, session_ids: Collection[UUID]) -> dict[UUID, list[Segment]]:
+        """What some sessions are charged, in the order of time."""
+        rows = await self._session.execute(
+            select(
+                SegmentRow.session_id,
+                SegmentRow.started_at,
+                SegmentRow.ended_at,
+                SegmentRow.milli_cores,
+            )
+            .where(SegmentRow.session_id == func.any(list(session_ids)))
+            .order_by(SegmentRow.session_id, SegmentRow.started_at, SegmentRow.segment_id)
+        )
+        found: dict[UUID, list[Segment]] = {}
+        for row in rows:
+            segment = Segment(row.started_at, row.ended_at, row.milli_cores)
+            found.setdefault(row.session_id, []).append(segment)
+        return found
 
     async def find(self, session_id: UUID, now: datetime) -> SessionRecord | None:
         """One session."""

@@ -65,7 +65,7 @@ def _items() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("measured_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seconds", sa.BigInteger(), nullable=False),
-        sa.Column("milli_cores", sa.Integer(), nullable=False),
+        sa.Column("milli_core_seconds", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["export_run.run_id"], name=op.f("fk_export_item_run_id_export_run")

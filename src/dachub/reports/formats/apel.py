@@ -69,7 +69,7 @@ def cloud_record(session: SessionRecord, item: Item, settings: ReportSettings) -
         "StartTime": _epoch(item.started_at),
         "WallDuration": item.seconds,
         "CpuDuration": item.milli_core_seconds // MILLI_CORES_PER_CORE,
-        "CpuCount": f"{Decimal(item.milli_cores) / MILLI_CORES_PER_CORE:.3f}",
+        "CpuCount": f"{Decimal(_milli_cores(session, item)) / MILLI_CORES_PER_CORE:.3f}",
         "Memory": -(-session.memory_bytes // _MIB),
         "ImageId": _text(session.environment) or "unknown",
         "CloudType": "dachub",
@@ -124,7 +124,8 @@ def read_record(text: str) -> Measured:
         raise InvalidRecord("A cloud record that is not completed has an EndTime.")
     wall, cpu = int(values["WallDuration"]), int(values["CpuDuration"])
     cores = Decimal(values["CpuCount"])
-    if cpu != int(wall * cores):
+    # Where cores changed, their average is rounded to thousandths.
+    if abs(cpu - int(wall * cores)) > wall // 2000 + 1:
         raise InvalidRecord(f"A cloud record has CpuDuration {cpu} for {wall} s of {cores} cores.")
     if start == 0 or (wall and wall > measured + 1 - start):
         raise InvalidRecord(f"A cloud record has {wall} s between {start} and {measured}.")
@@ -204,6 +205,13 @@ def read_message(content: bytes) -> list[Measured]:
     if len(records) < 2 or records[-1]:
         raise InvalidRecord("A message has no records, or one that does not end.")
     return [read_record(record) for record in records[:-1]]
+
+
+def _milli_cores(session: SessionRecord, item: Item) -> int:
+    """The average, where they changed."""
+    if not item.seconds:
+        return session.milli_cores
+    return (item.milli_core_seconds + item.seconds // 2) // item.seconds
 
 
 def _epoch(moment: datetime) -> int:

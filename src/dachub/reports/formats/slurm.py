@@ -47,11 +47,14 @@ def whole_cores(milli_cores: int) -> int:
     return max(1, (milli_cores + MILLI_CORES_PER_CORE // 2) // MILLI_CORES_PER_CORE)
 
 
-def job_line(session: SessionRecord, resource: str) -> str:
-    """The line of a session that started and ended; not yet checked."""
+def job_line(session: SessionRecord, milli_cores: int, resource: str) -> str:
+    """The line of a session that started and ended; not yet checked.
+
+    ``milli_cores`` are its average, where they changed.
+    """
     assert session.started_at is not None  # noqa: S101  only such ones are exported
     assert session.ended_at is not None  # noqa: S101
-    cores = whole_cores(session.milli_cores)
+    cores = whole_cores(milli_cores)
     memory_mib = -(-session.memory_bytes // _MIB)
     gpus = f",gres/gpu={session.gpus}" if session.gpus else ""
     reason = session.end_reason or EndReason.STOPPED

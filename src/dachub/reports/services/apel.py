@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 from dachub.accounting.services import SessionService
 from dachub.directory.models import Principal
@@ -26,6 +27,7 @@ from dachub.reports.store.exports import ExportStore
 FORMAT = ExportFormat.APEL_CLOUD
 LOOK_BACK = timedelta(days=92)
 """How far before the period it looks for sessions that changed since they were sent."""
+AT_ONCE = 5000
 COMPLETED, STARTED = "completed", "started"
 Known = Mapping[date, Item]
 """What was last sent of a session, by the first day of its month."""
@@ -54,11 +56,10 @@ class ApelCloud:
         final = self._clock.now() - timedelta(seconds=self._settings.final_after_seconds)
         draft = Draft(FORMAT, since, until)
         records: list[str] = []
-        async for session, known in self._candidates(by, since, until):
-            if session.ended_at is not None and final < session.ended_at <= until:
+        async for session, charged, known in self._candidates(by, since, until, final):
+            if charged.ended_at is not None and final < charged.ended_at <= until:
                 draft.not_final += 1
-            charged = Charged.of(session, final)
-            items = list(due(session, charged, known, since, min(until, final)))
+            items = list(due(session.session_id, charged, known, since, min(until, final)))
             records += [self._record(draft, session, item) for item in items]
             _count(draft, known, items)
         draft.records = len(records)
@@ -86,25 +87,42 @@ class ApelCloud:
         return text
 
     async def _candidates(
-        self, by: Principal, since: datetime, until: datetime
-    ) -> AsyncIterator[tuple[SessionRecord, Known]]:
-        """Sessions of the period, then others of which something was sent, with what was sent."""
-        seen = set()
+        self, by: Principal, since: datetime, until: datetime, final: datetime
+    ) -> AsyncIterator[tuple[SessionRecord, Charged, Known]]:
+        """Sessions of the period, then others of which something was sent that has changed."""
+        seen: set[UUID] = set()
         async for sessions in self._sessions.overlapping(by, since, until):
-            sent = await self._store.sent(FORMAT, [session.session_id for session in sessions])
+            ids = [session.session_id for session in sessions]
+            seen.update(ids)
+            found = await self._known(by, ids, final)
             for session in sessions:
-                seen.add(session.session_id)
-                yield session, sent.get(session.session_id, {})
-        first, last = (since - LOOK_BACK).date().replace(day=1), until.date()
-        others = {item.session_id for item in await self._store.sent_in(FORMAT, first, last)}
-        found = await self._sessions.known(by, others - seen)
-        sent = await self._store.sent(FORMAT, others - seen)
-        for session in found:
-            yield session, sent.get(session.session_id, {})
+                yield session, *found[session.session_id]
+        months = ((since - LOOK_BACK).date().replace(day=1), until.date())
+        others = list(await self._store.sent_ids(FORMAT, *months) - seen)
+        for first in range(0, len(others), AT_ONCE):
+            found = await self._known(by, others[first : first + AT_ONCE], final)
+            changed = [
+                session_id
+                for session_id, (charged, known) in found.items()
+                if any(due(session_id, charged, known, since, min(until, final)))
+            ]
+            for session in await self._sessions.known(by, changed):
+                yield session, *found[session.session_id]
+
+    async def _known(
+        self, by: Principal, ids: Sequence[UUID], final: datetime
+    ) -> dict[UUID, tuple[Charged, Known]]:
+        """What sessions are charged, and what was sent of them."""
+        sent = await self._store.sent(FORMAT, ids)
+        segments = await self._sessions.segments(by, ids)
+        return {
+            session_id: (Charged(stretches, final), sent.get(session_id, {}))
+            for session_id, stretches in segments.items()
+        }
 
 
 def due(
-    session: SessionRecord, charged: Charged, known: Known, since: datetime, until: datetime
+    session_id: UUID, charged: Charged, known: Known, since: datetime, until: datetime
 ) -> Iterator[Item]:
     """Records of a session that are to be sent for [since, until): new ones, and changed ones.
 
@@ -113,7 +131,7 @@ def due(
     gets other durations: if the session is void, or over before that month by now, it then counts
     for nothing.
     """
-    expected = {item.month: item for item in _expected(session, charged, until)}
+    expected = {item.month: item for item in _expected(session_id, charged, until)}
     wanted = bool(known) or any(item.measured_at > since for item in expected.values())
     for month in sorted(known.keys() | expected.keys()):
         if month in known:
@@ -138,31 +156,31 @@ def _count(draft: Draft, known: Known, items: Sequence[Item]) -> None:
             draft.exported_milli_core_seconds += sign * whole_seconds * MILLI_CORES_PER_CORE
 
 
-def _expected(session: SessionRecord, charged: Charged, until: datetime) -> Iterator[Item]:
+def _expected(session_id: UUID, charged: Charged, until: datetime) -> Iterator[Item]:
     """What should be sent of a session by ``until``."""
     if not charged.seconds:
         return
-    ended_at = session.ended_at
+    ended_at = charged.ended_at
     for month, end in _months(charged.started_at, until):
         if end <= until and (ended_at is None or ended_at >= end):
-            yield _item(session, charged, month, STARTED, end)
+            yield _item(session_id, charged, month, STARTED, end)
         elif ended_at is not None and ended_at <= until and ended_at < end:
             if ended_at > midnight(month):
-                yield _item(session, charged, month, COMPLETED, ended_at)
+                yield _item(session_id, charged, month, COMPLETED, ended_at)
             return
 
 
 def _item(
-    session: SessionRecord, charged: Charged, month: date, status: str, measured_at: datetime
+    session_id: UUID, charged: Charged, month: date, status: str, measured_at: datetime
 ) -> Item:
     return Item(
-        session_id=session.session_id,
+        session_id=session_id,
         month=month,
         status=status,
         started_at=charged.started_at,
         measured_at=measured_at,
         seconds=charged.seconds_before(measured_at),
-        milli_cores=charged.milli_cores,
+        milli_core_seconds=charged.milli_core_seconds_before(measured_at),
         sha256="",
     )
 
@@ -178,6 +196,7 @@ def _again(before: Item, charged: Charged) -> Item:
         started_at=charged.started_at,
         measured_at=measured_at,
         seconds=charged.seconds_before(end),
+        milli_core_seconds=charged.milli_core_seconds_before(end),
         sha256="",
         run_id=0,
     )

@@ -1,65 +1,66 @@
-"""What a session is charged for, held against the ledger's own sum."""
+"""What a session is charged for, by its segments: one, or many where its resources changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from dachub.model.sessions import SessionRecord
-from dachub.model.units import MILLI_CORES_PER_CORE
-from dachub.reports.models import ExportDisagrees
+from dachub.accounting.models import Segment
 
 SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """The stretch [started_at, until) that a session is charged for; empty if it is void."""
+    """The time of a session; one that runs on is charged up to ``now``.
 
-    started_at: datetime
-    until: datetime
-    milli_cores: int
+    A voided session has a segment without length.
+    """
 
-    @classmethod
-    def of(cls, session: SessionRecord, now: datetime) -> Charged:
-        """As the ledger has it; one that runs on is charged up to ``now``.
+    segments: Sequence[Segment]
+    now: datetime
 
-        Raises
-        ------
-        ExportDisagrees
-            If the segments of an ended session are not what its times and cores say.
-        """
-        started_at = session.started_at or session.requested_at
-        until = session.ended_at or max(now, started_at)
-        if session.started_at is None or session.is_void:
-            until = started_at
-        charged = cls(started_at, until, session.milli_cores)
-        known = round(session.core_seconds * MILLI_CORES_PER_CORE)
-        if session.ended_at is not None and charged.milli_core_seconds != known:
-            raise ExportDisagrees(
-                f"Session {session.session_id} is charged {known} milli-core-seconds, but its "
-                f"times and cores make {charged.milli_core_seconds}. Nothing was written; look at "
-                "it with: dachub session list --json"
-            )
-        return charged
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        return self.segments[0].started_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended; ``None`` while it runs."""
+        return self.segments[-1].ended_at
+
+    @property
+    def until(self) -> datetime:
+        """When it ended, or now."""
+        return self.ended_at or max(self.now, self.segments[-1].started_at)
 
     @property
     def seconds(self) -> int:
         """How long it is charged."""
-        return int((self.until - self.started_at).total_seconds())
+        return self.seconds_before(self.until)
 
     @property
     def milli_core_seconds(self) -> int:
         """What it is charged."""
-        return self.seconds * self.milli_cores
+        return self.milli_core_seconds_before(self.until)
 
     def seconds_before(self, moment: datetime) -> int:
         """How long of it lies before ``moment``."""
-        return max(0, int((min(self.until, moment) - self.started_at).total_seconds()))
+        return sum(self._before(segment, moment) for segment in self.segments)
+
+    def milli_core_seconds_before(self, moment: datetime) -> int:
+        """What it is charged up to ``moment``."""
+        return sum(self._before(one, moment) * one.milli_cores for one in self.segments)
 
     def within(self, since: datetime, until: datetime) -> int:
         """What it is charged in [since, until), in milli-core-seconds."""
-        return (self.seconds_before(until) - self.seconds_before(since)) * self.milli_cores
+        return self.milli_core_seconds_before(until) - self.milli_core_seconds_before(since)
+
+    def _before(self, segment: Segment, moment: datetime) -> int:
+        end = min(segment.ended_at or max(self.now, segment.started_at), moment)
+        return max(0, int((end - segment.started_at).total_seconds()))
 
 
 def month_of(end: datetime) -> date:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from dachub.accounting.models import Segment
 from dachub.accounting.services import SessionService
 from dachub.accounting.services.usage import period
 from dachub.directory.models import Principal
@@ -199,7 +200,11 @@ class ExportService:
         known = {
             session.session_id: session for session in await self._sessions.known(by, sent.keys())
         }
-        found = (_difference(item, known.get(item.session_id)) for item in sent.values())
+        segments = await self._sessions.segments(by, sent.keys())
+        found = [
+            _difference(item, known.get(item.session_id), segments.get(item.session_id, ()))
+            for item in sent.values()
+        ]
         return [difference for difference in found if difference is not None]
 
     async def _run(self, run_id: int) -> ExportRun:
@@ -215,10 +220,15 @@ def _unfinished(run: ExportRun) -> ExportUnfinished:
     )
 
 
-def _difference(item: Item, session: SessionRecord | None) -> ExportDifference | None:
-    charged = None if session is None else Charged.of(session, item.measured_at)
-    times = None if charged is None else (charged.started_at, charged.until)
-    if times == (item.started_at, item.measured_at):
+def _difference(
+    item: Item, session: SessionRecord | None, segments: Sequence[Segment]
+) -> ExportDifference | None:
+    charged = Charged(segments, item.measured_at) if segments else None
+    if charged is not None and (charged.started_at, charged.until, charged.milli_core_seconds) == (
+        item.started_at,
+        item.measured_at,
+        item.milli_core_seconds,
+    ):
         return None
     if session is None:
         reason = "the ledger does not know it any more"

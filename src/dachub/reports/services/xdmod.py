@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from dachub.accounting.services import SessionService, UsageService
 from dachub.directory.models import Principal
@@ -112,9 +110,11 @@ class XdmodJobs:
         sums = Sums()
         lines: list[str] = []
         async for sessions in self._sessions.overlapping(by, since, until):
-            sent = await self._sent(sessions)
+            ids = [session.session_id for session in sessions]
+            sent = await self._store.sent(FORMAT, ids)
+            segments = await self._sessions.segments(by, ids)
             for session in sessions:
-                charged = Charged.of(session, used.counted_to)
+                charged = Charged(segments[session.session_id], used.counted_to)
                 within = charged.within(since, until)
                 sums.inside.add(within)
                 if session.ended_at is None or session.ended_at > until:
@@ -141,10 +141,14 @@ class XdmodJobs:
 
     def _line(self, draft: Draft, session: SessionRecord, charged: Charged) -> str:
         """The session's line, checked and counted in ``draft``."""
-        line = job_line(session, self._settings.xdmod_resource)
+        milli_cores = round(charged.milli_core_seconds / charged.seconds)
+        line = job_line(session, milli_cores, self._settings.xdmod_resource)
         job = read_line(line)
         if job.seconds != charged.seconds:
-            raise ExportDisagrees(f"Session {session.session_id} would be sent as {job.seconds} s.")
+            raise ExportDisagrees(
+                f"Session {session.session_id} is charged {charged.seconds} s, but its start and "
+                f"end make {job.seconds} s. Nothing was written."
+            )
         draft.records += 1
         draft.milli_core_seconds += charged.milli_core_seconds
         draft.exported_milli_core_seconds += job.core_seconds * MILLI_CORES_PER_CORE
@@ -156,7 +160,7 @@ class XdmodJobs:
                 started_at=charged.started_at,
                 measured_at=charged.until,
                 seconds=charged.seconds,
-                milli_cores=charged.milli_cores,
+                milli_core_seconds=charged.milli_core_seconds,
                 sha256=digest(line.encode()),
             )
         )
@@ -181,19 +185,10 @@ class XdmodJobs:
 
     async def _missed(self, by: Principal, since: datetime, final: datetime) -> int:
         earliest = since - LOOK_BACK
-        if not await self._store.sent_in(FORMAT, earliest.date(), since.date()):
+        sent = await self._store.sent_ids(FORMAT, month_of(earliest), since.date())
+        if not sent:
             return 0
-        missed = 0
-        async for sessions in self._sessions.overlapping(by, earliest, since):
-            sent = await self._sent(sessions)
-            missed += sum(
-                session.ended_at is not None
-                and session.ended_at <= min(since, final)
-                and session.session_id not in sent
-                for session in sessions
-            )
-        return missed
-
-    async def _sent(self, sessions: Sequence[SessionRecord]) -> Collection[UUID]:
-        sent = await self._store.sent(FORMAT, [session.session_id for session in sessions])
-        return sent.keys()
+        ids = set(await self._sessions.overlapping_ids(by, earliest, since)) - sent
+        segments = await self._sessions.segments(by, ids)
+        ends = (found[-1].ended_at for found in segments.values())
+        return sum(end is not None and end <= min(since, final) for end in ends)

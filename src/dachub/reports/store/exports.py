@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.model.exports import ExportFile, ExportFormat, ExportRun
@@ -65,7 +65,7 @@ class ExportStore:
                         "started_at": item.started_at,
                         "measured_at": item.measured_at,
                         "seconds": item.seconds,
-                        "milli_cores": item.milli_cores,
+                        "milli_core_seconds": item.milli_core_seconds,
                         "sha256": item.sha256,
                     }
                     for item in draft.items[first : first + ITEMS_AT_ONCE]
@@ -145,7 +145,7 @@ class ExportStore:
             select(ExportItemRow)
             .where(
                 ExportItemRow.format == export_format.value,
-                ExportItemRow.session_id.in_(list(session_ids)),
+                ExportItemRow.session_id == func.any(list(session_ids)),
             )
             .order_by(ExportItemRow.item_id)
         )
@@ -153,6 +153,16 @@ class ExportStore:
         for item in map(_item, rows):
             found.setdefault(item.session_id, {})[item.month] = item
         return found
+
+    async def sent_ids(self, export_format: ExportFormat, first: date, last: date) -> set[UUID]:
+        """Sessions of which something was sent for the months from ``first`` to ``last``."""
+        rows = await self._session.scalars(
+            select(ExportItemRow.session_id).where(
+                ExportItemRow.format == export_format.value,
+                ExportItemRow.month.between(first, last),
+            )
+        )
+        return set(rows)
 
     async def sent_in(self, export_format: ExportFormat, first: date, last: date) -> Sequence[Item]:
         """What was sent for the months from ``first`` to ``last``, in the order it was sent."""
@@ -184,7 +194,7 @@ def _item(row: ExportItemRow) -> Item:
         started_at=row.started_at,
         measured_at=row.measured_at,
         seconds=row.seconds,
-        milli_cores=row.milli_cores,
+        milli_core_seconds=row.milli_core_seconds,
         sha256=row.sha256,
         run_id=row.run_id,
     )
