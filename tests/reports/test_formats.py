@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dachub.accounting.models import Segment
 from dachub.model.names import USERNAME_MAX
 from dachub.model.people import Person
 from dachub.model.sessions import EndReason, Kind, SessionRecord
@@ -41,7 +42,14 @@ SESSION = SessionRecord(
     state="ended",
     core_seconds=0,
 )
-LINE = slurm.job_line(SESSION, 1500, "dac")
+
+
+def ran_as(session: SessionRecord) -> Segment:
+    assert session.started_at is not None
+    return Segment(session.started_at, session.ended_at, session.milli_cores)
+
+
+LINE = slurm.job_line(SESSION, ran_as(SESSION), "dac")
 GOOD = dict(zip(slurm.FIELDS, LINE.split("|", 25), strict=True))
 
 
@@ -122,7 +130,7 @@ def test_cores_are_the_nearest_whole_ones_and_at_least_one(milli_cores: int, cor
 
 
 def test_gpus_are_told_by_what_was_allocated() -> None:
-    line = slurm.job_line(SESSION.model_copy(update={"gpus": 2}), 1500, "dac")
+    line = slurm.job_line(SESSION.model_copy(update={"gpus": 2}), ran_as(SESSION), "dac")
     assert "node=1,gres/gpu=2|" in line
     slurm.read_line(line)
 
@@ -152,7 +160,7 @@ sessions = st.builds(
 @given(sessions)
 def test_any_session_makes_a_line_that_is_read_as_it_is_meant(session: SessionRecord) -> None:
     assert session.ended_at is not None
-    job = slurm.read_line(slurm.job_line(session, session.milli_cores, "dac"))
+    job = slurm.read_line(slurm.job_line(session, ran_as(session), "dac"))
     assert job.seconds == int((session.ended_at - START).total_seconds())
     assert abs(job.cores * 1000 - session.milli_cores) <= max(500, 1000 - session.milli_cores)
 

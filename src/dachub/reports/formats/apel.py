@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from dachub.model.sessions import SessionRecord
 from dachub.model.units import MILLI_CORES_PER_CORE
-from dachub.reports.formats.text import plain
+from dachub.reports.formats.text import is_plain, plain
 from dachub.reports.models import InvalidRecord, Item
 from dachub.reports.settings import ReportSettings
 
@@ -150,7 +150,7 @@ def _check_values(values: dict[str, str]) -> None:
         good = (
             value == value.strip()
             and value.lower() not in _NULLS
-            and all(" " <= letter <= "~" for letter in value)
+            and is_plain(value)
             and SEPARATOR not in value
             and len(value) <= TEXT_MAX
         )

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from dachub.accounting.models import Segment
 from dachub.model.sessions import EndReason, SessionRecord
 from dachub.model.units import MILLI_CORES_PER_CORE
-from dachub.reports.formats.text import plain, xdmod_name
+from dachub.reports.formats.text import is_plain, plain, xdmod_name
 from dachub.reports.models import InvalidRecord
 
 FIELDS = (
@@ -47,14 +48,13 @@ def whole_cores(milli_cores: int) -> int:
     return max(1, (milli_cores + MILLI_CORES_PER_CORE // 2) // MILLI_CORES_PER_CORE)
 
 
-def job_line(session: SessionRecord, milli_cores: int, resource: str) -> str:
-    """The line of a session that started and ended; not yet checked.
+def job_line(session: SessionRecord, charged: Segment, resource: str) -> str:
+    """The line of a session that ended, from its start to its end; not yet checked.
 
-    ``milli_cores`` are its average, where they changed.
+    ``charged`` has its average cores, where they changed.
     """
-    assert session.started_at is not None  # noqa: S101  only such ones are exported
-    assert session.ended_at is not None  # noqa: S101
-    cores = whole_cores(milli_cores)
+    ended_at = charged.ended_at or charged.started_at
+    cores = whole_cores(charged.milli_cores)
     memory_mib = -(-session.memory_bytes // _MIB)
     gpus = f",gres/gpu={session.gpus}" if session.gpus else ""
     reason = session.end_reason or EndReason.STOPPED
@@ -71,9 +71,9 @@ def job_line(session: SessionRecord, milli_cores: int, resource: str) -> str:
         "uid": NOBODY,
         "submit": _time(session.requested_at),
         "eligible": _time(session.requested_at),
-        "start": _time(session.started_at),
-        "end": _time(session.ended_at),
-        "elapsed": _length(session.ended_at - session.started_at),
+        "start": _time(charged.started_at),
+        "end": _time(ended_at),
+        "elapsed": _length(ended_at - charged.started_at),
         "exitcode": "0:0",
         "state": _STATE.get(reason, "COMPLETED"),
         "nnodes": "1",
@@ -123,7 +123,7 @@ def read_line(line: str) -> Job:
     fields = line.split("|", len(FIELDS) - 1)
     if len(fields) != len(FIELDS):
         raise InvalidRecord(f"A job's line has {len(fields)} fields instead of {len(FIELDS)}.")
-    if not all(" " <= letter <= "~" for letter in line):
+    if not is_plain(line):
         raise InvalidRecord("A job's line has characters other than visible ASCII.")
     job = dict(zip(FIELDS, fields, strict=True))
     for name in ("cluster", "partition", "qos", "account", "group", "user", "nodelist"):

@@ -8,6 +8,11 @@ XDMOD_NAME_MAX = 30
 _DIGEST = 8
 
 
+def is_plain(text: str) -> bool:
+    """Whether ``text`` is all visible ASCII and blanks."""
+    return text.isascii() and text.isprintable()
+
+
 def plain(text: str, instead: str = "_", *, forbidden: str = "") -> str:
     """``text`` in visible ASCII: what is not, or is ``forbidden``, becomes ``instead``."""
     return "".join(

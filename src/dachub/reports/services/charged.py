@@ -46,6 +46,13 @@ class Charged:
         """What it is charged."""
         return self.milli_core_seconds_before(self.until)
 
+    def as_one(self) -> Segment:
+        """From its start to its end, with the average of its cores."""
+        length = int((self.until - self.started_at).total_seconds())
+        return Segment(
+            self.started_at, self.until, round(self.milli_core_seconds / length) if length else 0
+        )
+
     def seconds_before(self, moment: datetime) -> int:
         """How long of it lies before ``moment``."""
         return sum(self._before(segment, moment) for segment in self.segments)

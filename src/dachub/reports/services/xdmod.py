@@ -117,9 +117,9 @@ class XdmodJobs:
                 charged = Charged(segments[session.session_id], used.counted_to)
                 within = charged.within(since, until)
                 sums.inside.add(within)
-                if session.ended_at is None or session.ended_at > until:
+                if charged.ended_at is None or charged.ended_at > until:
                     sums.later.add(within)
-                elif session.ended_at > final:
+                elif charged.ended_at > final:
                     sums.not_final.add(within)
                 elif session.session_id in sent:
                     sums.before.add(within)
@@ -141,14 +141,8 @@ class XdmodJobs:
 
     def _line(self, draft: Draft, session: SessionRecord, charged: Charged) -> str:
         """The session's line, checked and counted in ``draft``."""
-        milli_cores = round(charged.milli_core_seconds / charged.seconds)
-        line = job_line(session, milli_cores, self._settings.xdmod_resource)
+        line = job_line(session, charged.as_one(), self._settings.xdmod_resource)
         job = read_line(line)
-        if job.seconds != charged.seconds:
-            raise ExportDisagrees(
-                f"Session {session.session_id} is charged {charged.seconds} s, but its start and "
-                f"end make {job.seconds} s. Nothing was written."
-            )
         draft.records += 1
         draft.milli_core_seconds += charged.milli_core_seconds
         draft.exported_milli_core_seconds += job.core_seconds * MILLI_CORES_PER_CORE
@@ -159,7 +153,7 @@ class XdmodJobs:
                 status="completed",
                 started_at=charged.started_at,
                 measured_at=charged.until,
-                seconds=charged.seconds,
+                seconds=job.seconds,
                 milli_core_seconds=charged.milli_core_seconds,
                 sha256=digest(line.encode()),
             )
@@ -184,11 +178,12 @@ class XdmodJobs:
         return notes
 
     async def _missed(self, by: Principal, since: datetime, final: datetime) -> int:
-        earliest = since - LOOK_BACK
-        sent = await self._store.sent_ids(FORMAT, month_of(earliest), since.date())
-        if not sent:
+        first = await self._store.first_since(FORMAT)
+        if first is None or first >= since:
             return 0
+        earliest = max(first, since - LOOK_BACK)
+        sent = await self._store.sent_ids(FORMAT, month_of(earliest), since.date())
         ids = set(await self._sessions.overlapping_ids(by, earliest, since)) - sent
         segments = await self._sessions.segments(by, ids)
         ends = (found[-1].ended_at for found in segments.values())
-        return sum(end is not None and end <= min(since, final) for end in ends)
+        return sum(end is not None and earliest < end <= min(since, final) for end in ends)

@@ -137,6 +137,12 @@ class ExportStore:
             files.setdefault(file["run_id"], []).append(ExportFile.model_validate(dict(file)))
         return [_run(row, files.get(row.run_id, [])) for row in rows]
 
+    async def first_since(self, export_format: ExportFormat) -> datetime | None:
+        """From when on anything was exported in a format."""
+        return await self._session.scalar(
+            select(func.min(ExportRunRow.since)).where(ExportRunRow.format == export_format.value)
+        )
+
     async def sent(
         self, export_format: ExportFormat, session_ids: Collection[UUID]
     ) -> dict[UUID, dict[date, Item]]:
