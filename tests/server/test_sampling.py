@@ -78,6 +78,12 @@ async def test_an_unfinished_place_has_its_next_turn_at_once(
     assert worker.woken.is_set()
     async with process.factory() as services:
         assert (await services.storage().of(HOME, "mia")).sample is None
+    monkeypatch.setattr("dachub.storage.services.storage.TURN_SECONDS", 60)
+    assert await sample_due(process) == "1 measured"
+    async with process.factory() as services:
+        sample = (await services.storage().of(HOME, "mia")).sample
+    assert sample is not None
+    assert sample.files == 1 + 120 + 120 * 60
 
 
 async def test_a_home_that_was_removed_holds_nothing_any_more(

@@ -19,6 +19,7 @@ from dachub.model.storage import StorageArea
 from dachub.storage.models import Allowed, ReportKind, SamplingJob, SamplingReport, place_key
 from dachub.storage.samplers import SamplerFailed, spoken_path
 from dachub.storage.samplers.choice import Samplers
+from dachub.storage.samplers.cursor import cursor_path
 
 NICE = 19
 STATE_MODE = 0o700
@@ -97,14 +98,18 @@ def _places(area: StorageArea, directory: Path) -> Iterator[Found]:
 
 
 def _chosen(job: SamplingJob, found: list[Found]) -> list[Found]:
-    """What to measure, in order: as asked for, else what was not looked at for longest."""
+    """What to measure, in order: as asked for, else what was not looked at for longest.
+
+    An unfinished walk is due at once, after those that were not looked at since.
+    """
     if job.only is not None:
         by_key = {place.key: place for place in found}
         return [by_key[key] for key in job.only if key in by_key]
     due = []
     for place in found:
         tried_at = job.tried_at.get(place.key)
-        if tried_at is None or job.due_before is None or tried_at <= job.due_before:
+        is_old = tried_at is None or job.due_before is None or tried_at <= job.due_before
+        if is_old or cursor_path(job.state, place.key).exists():
             due.append((0.0 if tried_at is None else tried_at.timestamp(), place.key, place))
     return [place for _, _, place in sorted(due, key=lambda each: each[:2])]
 

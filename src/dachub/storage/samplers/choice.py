@@ -49,7 +49,10 @@ class Samplers:
         """See :class:`Sampler`. Who asked for it is told the largest folders, too: by a walk."""
         sampler = self.of(place)
         measurement = sampler.measure(name, place)
-        if not self._looks_into or sampler is self._walk or measurement is None:
+        if sampler is self._walk:
+            return measurement
+        self._walk.forget(name)
+        if not self._looks_into or measurement is None:
             return measurement
         walked = self._walk.measure(name, place)
         return walked and measurement.model_copy(update={"largest": walked.largest})

@@ -93,6 +93,10 @@ class Walk:
             ],
         )
 
+    def forget(self, name: str) -> None:
+        """Forget an unfinished walk of a place that is measured otherwise by now."""
+        cursor_path(self._state, name).unlink(missing_ok=True)
+
     def _walk(self, root: bytes, cursor: Cursor, remembered: Path) -> bool:
         """Walk until all is done, or the turn is over; then the cursor is on disk."""
         skip = mounted_below(root)
