@@ -94,6 +94,7 @@ class RunningHub:
             log_file=directory / "hub.json",
             local=LocalSpawnSettings(
                 homes=directory / "homes",
+                group_links=directory / "group-links",
                 unix_accounts=unix_accounts,
                 command=command,
                 log_directory=directory / "server-logs",

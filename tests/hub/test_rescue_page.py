@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from tests.hub.running import RunningHub
 from tests.hub.test_rescue import RESCUE, disks, person
 
 from dachub.hub.accounts import ensure_account, ensure_home
+from dachub.storage.services import FolderService
+from dachub.storage.settings import StorageSettings
 
 __all__ = ["browser", "disks", "person", "visit"]
 
@@ -66,6 +70,16 @@ def furnish(home: Path, username: str) -> Path:
     return fill(home)
 
 
+def share(directory: Path, username: str) -> None:
+    """A folder of the group with something of another member's in it."""
+    settings = StorageSettings(groups=directory / "groups", group_links=directory / "group-links")
+    following = FolderService(settings).follow({"virgo": [username]})
+    with ThreadPoolExecutor() as elsewhere:  # the browser's loop runs in this thread
+        elsewhere.submit(asyncio.run, following).result()
+    (directory / "groups/virgo/shared.fits").write_bytes(bytes(MIB))
+    (directory / "groups/virgo/shared.fits").chmod(0o660)
+
+
 def test_a_person_makes_room_and_goes_on(
     start_hub: Callable[..., RunningHub],
     person: str,
@@ -78,6 +92,7 @@ def test_a_person_makes_room_and_goes_on(
     )  # fmt: skip
     disk = disks.enter_context(small_disk(hub.directory / "homes"))
     big = furnish(disk / person, person)
+    share(hub.directory, person)
     page = visit(width=WIDE)
     complaints: list[str] = []
     page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
@@ -108,6 +123,10 @@ def test_a_person_makes_room_and_goes_on(
     page.set_viewport_size({"width": WIDE, "height": 900})
     check(page, "rescue-room")
     assert complaints == []
+    forged = "fetch(document.body.dataset.here + '/remove', {method: 'POST', body: '{}'})"
+    assert page.evaluate(f"{forged}.then((answer) => answer.status)") == 403
+    of_group = page.get_by_role("region", name="The folder of virgo")
+    expect(of_group.get_by_role("row", name="shared.fits")).to_be_visible()
 
     page.get_by_role("link", name="Open a terminal").click()
     page.locator(".jp-Terminal .xterm-screen").wait_for(timeout=LAB_MS)
@@ -118,3 +137,6 @@ def test_a_person_makes_room_and_goes_on(
     start(page, f"{hub.url}/hub/spawn")
     page.wait_for_url("**/user/*/lab**", timeout=LAB_MS)
     page.locator("#jp-main-dock-panel").wait_for(timeout=LAB_MS)
+    page.goto(f"{hub.url}/user/{person}/lab/tree/groups/virgo")
+    expect(page.get_by_role("listitem", name="shared.fits")).to_be_visible(timeout=LAB_MS)
+    screenshot(page, "group-folder")

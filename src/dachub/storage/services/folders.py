@@ -123,9 +123,10 @@ class FolderService:
             (self._folders / group).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._links.mkdir(mode=0o700, parents=True, exist_ok=True)
         by_person = _by_person(members)
-        for username in {*by_person, *(entry.name for entry in self._links.iterdir())}:
+        for username, groups in by_person.items():
             (self._links / username).mkdir(mode=0o700, exist_ok=True)
-            self._link(username, by_person.get(username, set()))
+            self._link(username, groups)
+        self._unlink_others(by_person)
 
     # --- An account for each --------------------------------------------------------------------
 
@@ -153,10 +154,10 @@ class FolderService:
             else:
                 inside[group] = [usernames[uid] for uid in opened]
         by_person = _by_person(inside)
-        for username, account in accounts.items():
-            if username in by_person or (self._links / username).is_dir():
-                self._link_directory(username, account)
-                self._link(username, by_person.get(username, set()))
+        for username, groups in by_person.items():
+            self._link_directory(username, accounts[username])
+            self._link(username, groups)
+        self._unlink_others(by_person)
         return failed
 
     def _door(self, group: str, uids: set[int]) -> set[int]:
@@ -236,6 +237,13 @@ class FolderService:
             (directory / group).unlink()
         for group in set(groups) - there:
             (directory / group).symlink_to(self._folders / group)
+
+    def _unlink_others(self, people: Collection[str]) -> None:
+        """Who is in no group, or gone for good, leaves nothing here."""
+        for directory in self._links.iterdir():
+            if directory.name not in people:
+                self._link(directory.name, ())
+                directory.rmdir()
 
 
 def _set_door(folder: int, accounts: Mapping[int, int]) -> None:
