@@ -16,7 +16,7 @@ from dachub.config import ConfigurationError, Settings, smtp_password
 from dachub.infra.clock import HeldClock
 from dachub.model.notices import NoticeKind, NoticePreference, Severity
 from dachub.notices.models import MailServerAway
-from dachub.notices.services import MailService
+from dachub.notices.services import MailService, postman
 from dachub.notices.services.mails import ATTEMPTS_MAX, FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX
 from dachub.notices.settings import MailSettings
 
@@ -130,6 +130,17 @@ async def test_mails_wait_while_the_server_is_away(
     clock.advance(timedelta(seconds=FIRST_PAUSE_SECONDS))
     assert await site.deliver() == "2 sent, 0 refused"
     assert sorted(mailboxes.recipients) == ["ada@example.org", "grace@example.org"]
+
+
+async def test_a_slow_server_gets_the_rest_at_the_next_run(
+    site: Site, mailboxes: Mailboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tell(site, "ada", "grace")
+    monkeypatch.setattr(postman, "RUN_SECONDS", 0)
+    assert [await site.deliver() for _ in range(3)] == [
+        "1 sent, 0 refused", "1 sent, 0 refused", "0 sent, 0 refused",
+    ]  # fmt: skip
+    assert len(mailboxes.taken) == 2
 
 
 async def test_what_is_refused_for_good_is_not_tried_again(

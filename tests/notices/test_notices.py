@@ -25,6 +25,11 @@ async def test_a_notice_is_given_once_to_each_person(factory: Factory) -> None:
     ]
 
 
+async def test_a_notice_to_everybody_is_not_too_much_at_once(factory: Factory) -> None:
+    everybody = [f"person-{number}" for number in range(6000)]
+    assert len(await _warn(factory, everybody)) == 6000
+
+
 async def test_another_matter_is_another_notice(factory: Factory) -> None:
     await _warn(factory, ["ada"])
     assert await _warn(factory, ["ada"], key="quota/lensing/90") == ["ada"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
@@ -11,7 +12,8 @@ from dachub.notices.services.mails import MailService
 from dachub.notices.settings import MailSettings
 from dachub.notices.store.smtp import MailServer, Send
 
-MAILS_PER_RUN = 200
+RUN_SECONDS = 20
+"""After that no further mail is taken, so that a run ends before the worker would be stopped."""
 
 
 class Postman:
@@ -35,8 +37,9 @@ class Postman:
         """
         sent = refused = 0
         send: Send | None = None
+        ends_at = time.monotonic() + RUN_SECONDS
         async with AsyncExitStack() as connection:
-            for _ in range(MAILS_PER_RUN):
+            while not sent + refused or time.monotonic() < ends_at:
                 async with transaction() as mails:
                     letter = await mails.take()
                 if letter is None:

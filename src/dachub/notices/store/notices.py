@@ -40,29 +40,27 @@ class NoticeStore:
             return []
         added = await self._session.scalars(
             insert(NoticeRow)
-            .values(
-                [
-                    {
-                        "username": username,
-                        "key": key,
-                        "kind": wish.kind.value,
-                        "severity": severity.value,
-                        "title": title,
-                        "text": text,
-                        "group": group,
-                        "path": path,
-                        "created_at": at,
-                        "in_portal": wish.portal,
-                        "mail_state": "pending" if mails and wish.email else None,
-                        "mail_due_at": at if mails and wish.email else None,
-                    }
-                    for username, wish in wishes
-                ]
-            )
             .on_conflict_do_nothing(index_elements=["username", "key"])
-            .returning(NoticeRow.username)
+            .returning(NoticeRow.username),
+            [
+                {
+                    "username": username,
+                    "key": key,
+                    "kind": wish.kind.value,
+                    "severity": severity.value,
+                    "title": title,
+                    "text": text,
+                    "group": group,
+                    "path": path,
+                    "created_at": at,
+                    "in_portal": wish.portal,
+                    "mail_state": "pending" if mails and wish.email else None,
+                    "mail_due_at": at if mails and wish.email else None,
+                }
+                for username, wish in wishes
+            ],
         )
-        return list(added)
+        return sorted(added)
 
     async def list(
         self,

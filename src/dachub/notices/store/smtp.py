@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,9 @@ import aiosmtplib
 from dachub.notices.models import MailRefused, MailServerAway
 from dachub.notices.settings import MailSettings
 
-TIMEOUT_SECONDS = 20
+CONNECT_SECONDS = 20
+SEND_SECONDS = 60
+QUIT_SECONDS = 5
 PERMANENT = range(500, 600)
 
 Send = Callable[[EmailMessage, str], Awaitable[None]]
@@ -37,14 +40,15 @@ class MailServer:
         """
         client = self._client()
         try:
-            await client.connect()
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.connect()
         except (aiosmtplib.SMTPException, OSError) as error:
             raise self._away(error) from error
         try:
             yield lambda message, address: self._send(client, message, address)
         finally:
             with suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit()
+                await client.quit(timeout=QUIT_SECONDS)
             client.close()
 
     def _client(self) -> aiosmtplib.SMTP:
@@ -60,12 +64,15 @@ class MailServer:
             use_tls=given.security == "tls",
             start_tls=given.security == "starttls",
             tls_context=context,
-            timeout=TIMEOUT_SECONDS,
+            timeout=SEND_SECONDS,
         )
 
     async def _send(self, client: aiosmtplib.SMTP, message: EmailMessage, address: str) -> None:
         try:
-            await client.send_message(message, sender=self._settings.sender, recipients=[address])
+            async with asyncio.timeout(SEND_SECONDS):
+                await client.send_message(
+                    message, sender=self._settings.sender, recipients=[address]
+                )
         except aiosmtplib.SMTPRecipientsRefused as error:
             refusal = error.recipients[0]
             if refusal.code in PERMANENT:
