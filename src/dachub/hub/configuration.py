@@ -88,7 +88,7 @@ def _logs(c: Any, settings: HubSettings) -> None:
     # Our own modules log beside the hub: to its file and to the terminal.
     ours = logging.getLogger("dachub")
     if settings.log_file is not None:
-        handler = EcsFile(settings.log_file)
+        handler = EcsFile(settings.log_file, settings.log_days)
         # The hub's logger lets everything through to its handlers; most of it says nothing.
         handler.setLevel(logging.INFO)
         c.JupyterHub.extra_log_handlers = [handler]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from uuid import uuid4
 
+from dachub.model.logfiles import DailyFile
+
 request_id: ContextVar[str | None] = ContextVar("dachub_request_id", default=None)
 
-LOG_BYTES_MAX = 50 * 1024**2
+FILE_BYTES_MAX = 50 * 1024**2
+LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
 _SECRETS = re.compile(
     r"(?i)((?:token|code|code_verifier|client_secret|password|authorization)[\"']?\s*[=:]\s*[\"']?"
     r"(?:bearer |token |basic )?)[^\s&\"',;}]{6,}"
@@ -61,12 +62,11 @@ class EcsFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-class EcsFile(RotatingFileHandler):
-    """A log file of ECS lines, mode 0600, that does not grow without limit."""
+class EcsFile(DailyFile):
+    """A log file of ECS lines."""
 
-    def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        super().__init__(path, maxBytes=LOG_BYTES_MAX, backupCount=5, encoding="utf-8")
+    def __init__(self, path: Path, days: int | None) -> None:
+        super().__init__(path, file_bytes=FILE_BYTES_MAX, all_bytes=LOG_BYTES_MAX, days=days)
         self.setFormatter(EcsFormatter())
 
     def __deepcopy__(self, memo: object) -> EcsFile:

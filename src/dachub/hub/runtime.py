@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from dachub.hub.processes import end_session_processes
 from dachub.hub.provider import Provider
 from dachub.hub.service import Service
 from dachub.hub.settings import HubSettings, OpenIDSettings
+from dachub.model.logfiles import is_past
 from dachub.model.sessions import EndReason
 
 log = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ class Runtime:
             self._every(
                 self.settings.login.refresh_seconds / 4, lambda: self._refresh_running(app)
             ),
-            self._every(PRUNE_SECONDS, self.outbox.prune),
+            self._every(PRUNE_SECONDS, self.prune),
         ):
             task = asyncio.create_task(work)
             self._tasks.add(task)
@@ -104,6 +106,13 @@ class Runtime:
             directory = self.settings.local.log_directory
             logs = [log_name(username, name) for name in server_names]
             await asyncio.to_thread(_remove, [directory / name for name in logs])
+
+    async def prune(self) -> None:
+        """Forget what was kept long enough."""
+        await self.outbox.prune()
+        if self.settings.local is not None:
+            directory, days = self.settings.local.log_directory, self.settings.log_days
+            await asyncio.to_thread(_remove_old, directory, days)
 
     async def heartbeat(self, app: Any) -> None:
         """Note which servers are alive."""
@@ -194,6 +203,14 @@ def _remove(logs: Iterable[Path]) -> None:
     for log_file in logs:
         log_file.unlink(missing_ok=True)
         log_file.with_suffix(".log.1").unlink(missing_ok=True)
+
+
+def _remove_old(directory: Path, days: int | None) -> None:
+    """Delete logs of servers that nothing was written to for so long."""
+    for log_file in directory.glob("*.log*"):
+        with suppress(FileNotFoundError):
+            if is_past(log_file.stat().st_mtime, days):
+                log_file.unlink()
 
 
 def _provider(openid: OpenIDSettings) -> Provider:

@@ -229,4 +229,5 @@ class HubSettings(Section):
         default=False, description="All come through a proxy in front, which says who they are"
     )
     log_file: Path | None = Field(default=None, description="ECS JSON; the terminal gets text")
+    log_days: int | None = Field(default=None, description="How long older files of logs are kept")
     local: LocalSpawnSettings | None = Field(default=None, description="Only on one machine")

@@ -7,7 +7,6 @@ telling key are replaced, whoever logs them.
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -19,9 +18,10 @@ import ecs_logging
 import structlog
 
 from dachub import __version__
+from dachub.model.logfiles import DailyFile
 
 FILE_BYTES_MAX = 20 * 1024**2
-FILES_KEPT = 5
+LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being answered; runs from hub to service."""
@@ -83,8 +83,13 @@ def _for_ecs(_logger: object, _method: str, event: MutableMapping[str, Any]) -> 
     return translated
 
 
-def configure_logging(log_file: Path | None, level: str = "info") -> None:
+def configure_logging(log_file: Path | None, level: str = "info", days: int | None = None) -> None:
     """Send structlog and the standard library's logs to the terminal and ``log_file``.
+
+    Parameters
+    ----------
+    days
+        After which older files of the log are deleted.
 
     Raises
     ------
@@ -115,10 +120,7 @@ def configure_logging(log_file: Path | None, level: str = "info") -> None:
     )
     handlers: list[logging.Handler] = [terminal]
     if log_file is not None:
-        file = logging.handlers.RotatingFileHandler(
-            log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
-        )
-        log_file.chmod(0o600)
+        file = DailyFile(log_file, file_bytes=FILE_BYTES_MAX, all_bytes=LOG_BYTES_MAX, days=days)
         file.setFormatter(
             structlog.stdlib.ProcessorFormatter(
                 foreign_pre_chain=shared,

@@ -147,6 +147,7 @@ def hub_settings(layout: Layout, settings: Settings, endpoints: Endpoints) -> Hu
         tls_key=settings.tls.key,
         behind_proxy=_is_behind_proxy(settings),
         log_file=layout.logs / "hub.json",
+        log_days=settings.privacy.logs_days,
         local=LocalSpawnSettings(
             homes=settings.storage.homes,
             group_links=settings.storage.group_links,

@@ -65,7 +65,7 @@ def main() -> int:
     try:
         environment = Environment.read(os.environ)
         settings = load(environment.config)
-        configure_logging(environment.log_file, settings.logs.level)
+        configure_logging(environment.log_file, settings.logs.level, settings.privacy.logs_days)
         postman = _postman(settings, environment.public_url)
         token = metrics_token(settings) or ""
     except ValidationError as error:
