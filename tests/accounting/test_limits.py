@@ -66,8 +66,8 @@ async def test_the_latest_limit_counts_and_none_lifts_it(
     titles = [notice.title for notice in await services._notices.unread("grace")]
     assert titles == [
         "You have no limit of your own in lensing any more",
-        "Your limit in lensing: 7.5 core-hours",
-        "Your limit in lensing: 4 core-hours",
+        "Your limit in lensing: 7.50 core-hours",
+        "Your limit in lensing: 4.00 core-hours",
     ]
 
 

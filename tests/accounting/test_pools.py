@@ -110,6 +110,7 @@ ran = st.lists(
         st.sampled_from(["ada", "grace"]),
         st.sampled_from([250, 1000, 4000]),
         st.integers(0, 2),
+        st.booleans(),  # whether it is voided afterwards
     ),
     max_size=6,
 )
@@ -136,7 +137,7 @@ def own_loop_engine(
 )
 @given(history=ran, ages=cuts, appended=changes, is_counted=st.booleans())
 def test_allocations_members_and_reports_agree_to_the_unit(
-    history: list[tuple[int, int | None, str, int, int]],
+    history: list[tuple[int, int | None, str, int, int, bool]],
     ages: list[int],
     appended: list[int],
     is_counted: bool,
@@ -159,10 +160,10 @@ def test_allocations_members_and_reports_agree_to_the_unit(
 
 
 async def _happen(
-    services: Accounting, history: list[tuple[int, int | None, str, int, int]]
+    services: Accounting, history: list[tuple[int, int | None, str, int, int, bool]]
 ) -> None:
     await services._groups.create(ADMINISTRATOR, "lensing", "Lensing")
-    for number, (ago, length, username, milli_cores, gpus) in enumerate(history):
+    for number, (ago, length, username, milli_cores, gpus, is_void) in enumerate(history):
         start = NOW - timedelta(seconds=ago)
         end = None if length is None else min(start + timedelta(seconds=length), NOW)
         session = SessionDescription(
@@ -171,6 +172,8 @@ async def _happen(
             gpus=gpus, requested_at=start,
         )  # fmt: skip
         assert (await services.ledger().apply(life(session, start, end))).refused == []
+        if is_void:
+            await services.corrections().void(ADMINISTRATOR, session.session_id, "a fault of ours")
 
 
 async def _check_spans(services: Accounting, session: AsyncSession, ages: list[int]) -> None:

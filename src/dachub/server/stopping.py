@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from dachub.directory.models import LeftBehind, Principal
-from dachub.model.sessions import EndReason
+from dachub.model.sessions import EndReason, SessionRecord
 from dachub.server.factory import Factory, Process
 
 
@@ -42,16 +43,10 @@ async def request_stop(services: Factory, by: Principal, session_id: UUID) -> bo
 async def stop_due(process: Process) -> str:
     """Stop what is due, through the hub; what does not stop now is due again at the next run."""
     async with process.factory() as services:
-        due = list(await services.sessions().due_for_stop(process.clock.now()))
-    said = ""
-    quota = [session for session in due if session.stop_due_reason == EndReason.QUOTA]
-    if quota:
-        async with process.factory() as services:
-            vigil, confirmed, said = await services.enforcement().confirmed(process.vigil, quota)
-        process.vigil = vigil
-        due = [session for session in due if session not in quota or session in confirmed]
+        found = await services.sessions().due_for_stop(process.clock.now())
+    due, said = await _confirmed(process, found)
     if not due:
-        return f"nothing due; {said}" if said else "nothing due"
+        return f"nothing due{said}"
     # The server of that name may be a newer session by now: only the one that is due is stopped.
     active = {server.session_id: server for server in await process.hub.active_servers()}
     stopped = 0
@@ -59,7 +54,23 @@ async def stop_due(process: Process) -> str:
         if session.session_id in active:
             await process.hub.stop_server(session.username, session.server_name)
             stopped += 1
-    return f"{len(due)} due, {stopped} told to stop" + (f"; {said}" if said else "")
+    return f"{len(due)} due, {stopped} told to stop{said}"
+
+
+async def _confirmed(
+    process: Process, due: Sequence[SessionRecord]
+) -> tuple[Sequence[SessionRecord], str]:
+    """What is really to be stopped: of what is due for its quota only what still must, for sure."""
+    spent = [session for session in due if session.stop_due_reason == EndReason.QUOTA]
+    if not spent:
+        return due, ""
+    before = process.vigil
+    async with process.factory() as services:
+        vigil, confirmed, said = await services.enforcement().confirmed(before, spent)
+    if process.vigil is before:  # else it was enforced meanwhile, and that knows better
+        process.vigil = vigil
+    others = [session for session in due if session.stop_due_reason != EndReason.QUOTA]
+    return [*others, *confirmed], f"; {said}" if said else ""
 
 
 async def notice_leavers(process: Process) -> str:

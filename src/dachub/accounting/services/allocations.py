@@ -17,6 +17,7 @@ from dachub.infra.clock import Clock
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
+from dachub.model.units import spoken_bytes
 from dachub.model.usage import AllocationRecord, Policy, QuotaPolicy, Resource
 from dachub.notices.services import NoticeService
 
@@ -322,7 +323,9 @@ def visible_groups(by: Principal, group: str | None) -> Sequence[str] | None:
 
 def spoken(amount: int, resource: Resource) -> str:
     """An amount in base units as people speak of it."""
-    return f"{amount / resource.base_units:,.10g} {resource.unit}"
+    if not resource.is_time:
+        return spoken_bytes(amount)
+    return f"{amount / resource.base_units:,.2f} {resource.unit}"
 
 
 def checked_reason(reason: str) -> str:

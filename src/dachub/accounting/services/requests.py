@@ -12,7 +12,7 @@ from dachub.accounting.models import (
     RequestDecided,
     TooManyRequests,
 )
-from dachub.accounting.services.allocations import AllocationService, base_units
+from dachub.accounting.services.allocations import AllocationService, base_units, spoken
 from dachub.accounting.store.requests import RequestStore
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
@@ -22,7 +22,6 @@ from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.requests import AllocationRequest, RequestState
-from dachub.model.units import BYTES_PER_GIB
 from dachub.model.usage import AllocationRecord, Resource
 from dachub.notices.services import NoticeService
 
@@ -330,13 +329,6 @@ class RequestService:
             resource=request.resource.value,
             **{key: value for key, value in details.items() if value not in (None, "")},
         )
-
-
-def spoken(amount: int, resource: Resource) -> str:
-    """An amount in base units as a person says it."""
-    if resource.base_units == 1:
-        return f"{amount / BYTES_PER_GIB:,.2f} GiB"
-    return f"{amount / resource.base_units:,.2f} {resource.value}"
 
 
 def _checked(reason: str, missing: str) -> str:
