@@ -35,6 +35,7 @@ _STATE = {
     EndReason.LOST: "NODE_FAIL",
     EndReason.DISABLED: "CANCELLED",
     EndReason.LEFT_GROUP: "CANCELLED",
+    EndReason.TIME_LIMIT: "TIMEOUT",
 }
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z", re.ASCII)
 _LENGTH = re.compile(r"(?:(\d+)-)?(\d\d):(\d\d):(\d\d)\Z", re.ASCII)
