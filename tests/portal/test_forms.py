@@ -7,18 +7,20 @@ from tests.portal.conftest import HOST, Portal, csrf
 from tests.portal.seed import NOW, OPERATOR, PASSWORD
 
 from dachub.model.people import Role
+from dachub.model.storage import StorageArea
+from dachub.model.usage import Policy, Resource
 
 BASE = "/services/dac"
 MEMBERS = "/groups/lenses/members"
 EMPTY = "/groups/empty/allocations"
 
 
-async def _send(portal: Portal, name: str, page: str, action: str, **fields: str) -> httpx.Response:
-    """Open ``page``, send its form to ``action``, follow where that leads."""
+async def _send(portal: Portal, name: str, page: str, to: str, /, **fields: str) -> httpx.Response:
+    """Open ``page``, send its form to ``to``, follow where that leads."""
     async with portal.client(name) as client:
         token = csrf(await client.get(BASE + page))
         return await client.post(
-            BASE + action, data={"csrf_token": token, **fields}, follow_redirects=True
+            BASE + to, data={"csrf_token": token, **fields}, follow_redirects=True
         )
 
 
@@ -274,3 +276,121 @@ async def test_a_script_on_a_page_of_the_same_host_reads_no_token(portal: Portal
             assert "csrf_token" not in page.text
         opened = await client.get(f"{BASE}/admin/people", headers={"Sec-Fetch-Mode": "navigate"})
     assert csrf(opened)
+
+
+async def test_an_allocation_is_changed_in_amount_end_and_policy_by_one_adjustment(
+    portal: Portal,
+) -> None:
+    await _send(
+        portal, "admin", EMPTY, EMPTY, amount="1.5", unit="files-tb", first="2027-03-01",
+        last="2027-05-31", when_spent="stop", warn_at="60, 80 %", grace_hours="12",
+        stop_notice_minutes="30", reason="Images",
+    )  # fmt: skip
+    async with portal.process.factory() as factory:
+        made = (await factory.allocations().list(OPERATOR, group="empty"))[0]
+    assert made.resource is Resource.FILE_BYTES
+    assert made.amount == 1.5 * 10**12
+    assert made.rules.warn_at_percent == (60, 80)
+    assert (made.rules.grace_seconds, made.rules.stop_notice_seconds) == (12 * 3600, 1800)
+    adjust = f"{EMPTY}/{made.allocation_id}/adjustments"
+    page = await _send(
+        portal, "admin", EMPTY, adjust, amount="-1", last="2027-06-30", other_policy="true",
+        when_spent="warn", reason="Half a year",
+    )  # fmt: skip
+    assert page.status_code == 200, page.text
+    assert "Half a year" in page.text
+    async with portal.process.factory() as factory:
+        changed = await factory.allocations().show(OPERATOR, made.allocation_id)
+    assert changed.amount == made.amount - 2**30
+    assert changed.ends_at.isoformat() == "2027-07-01T00:00:00+00:00"
+    assert changed.policy is Policy.WARN
+    assert len(changed.adjustments) == 2
+    for wrong in ({}, {"amount": "x"}, {"other_policy": "true", "warn_at": "often"}):
+        refused = await _send(portal, "admin", EMPTY, adjust, reason="Because", **wrong)
+        assert refused.status_code == 422
+        assert "Nothing was changed" in refused.text
+
+
+async def test_a_series_is_added_and_ended(portal: Portal) -> None:
+    page = await _send(
+        portal, "admin", EMPTY, "/groups/empty/series", amount="100", every="iris-year",
+        carry_over="all", reason="Award 17",
+    )  # fmt: skip
+    assert "empty is given 100 core-hours every IRIS year" in page.text
+    async with portal.process.factory() as factory:
+        (series,) = await factory.series().list(OPERATOR, group="empty")
+    assert series.carry_over_percent is None
+    end = f"/groups/empty/series/{series.series_id}/end"
+    page = await _send(portal, "admin", EMPTY, end, reason="The award ended")
+    assert "The award ended" in page.text
+    assert (await _send(portal, "admin", EMPTY, end, reason="Again")).status_code == 409
+
+
+async def test_a_pi_sets_and_lifts_the_limit_of_a_member_and_a_manager_does_not(
+    portal: Portal,
+) -> None:
+    member = f"{MEMBERS}/{portal.site.people[0]}"
+    refused = await _send(portal, "max", member, f"{member}/limit", amount="5", reason="Mine")
+    assert refused.status_code == 403
+    page = await _send(portal, "pia", member, f"{member}/limit", amount="77.5", reason="Fairness")
+    assert "of 77.500 core-hours used" in page.text
+    assert "Fairness" in page.text
+    listed = await _send(portal, "pia", member, f"{member}/limit", reason="Enough for all")
+    assert "has no limit any more" in listed.text
+    assert "no limit but the group's" in listed.text
+    for wrong in ({"amount": "-1"}, {"amount": "5", "reason": ""}):
+        again = await _send(portal, "pia", member, f"{member}/limit", **{"reason": "x", **wrong})
+        assert again.status_code == 422
+        assert 'aria-invalid="true"' in again.text
+
+
+async def test_a_pi_describes_the_group(portal: Portal) -> None:
+    edit = "/groups/transients/edit"
+    page = await _send(portal, "paul", edit, edit, title="Transients", description="New & bright")
+    assert "<h1>Transients</h1>" in page.text
+    assert "New &amp; bright" in page.text
+    async with portal.process.factory() as factory:
+        entry = (await factory.audit().list(OPERATOR, group="transients", limit=1))[0]
+    assert (entry.action, entry.actor) == ("group-described", "paul")
+    untitled = await _send(portal, "paul", edit, edit, title="\u200b", description="")
+    assert untitled.status_code == 422
+
+
+async def test_an_administrator_corrects_a_session_and_its_owner_does_not(portal: Portal) -> None:
+    async with portal.process.factory() as factory:
+        session = (await factory.sessions().list(OPERATOR, username="meg", state="ended"))[20]
+    page = f"/sessions/{session.session_id}"
+    correct = f"{page}/corrections"
+    refused = await _send(portal, "meg", "/groups/lenses/requests", correct, action="void",
+                          reason="Please")  # fmt: skip
+    assert refused.status_code == 403
+    shown = await _send(portal, "admin", page, correct, action="void", reason="A fault of ours")
+    assert "is charged nothing: A fault of ours" in shown.text
+    end = f"{session.started_at:%Y-%m-%dT%H:%M:%S}"
+    shown = await _send(
+        portal, "admin", page, correct, action="amend", ended_at=end, reason="It hung at once"
+    )
+    assert "It hung at once" in shown.text
+    for wrong in (
+        {"action": "amend"}, {"action": "amend", "ended_at": "2020-01-01T00:00:00"},
+        {"action": "amend", "ended_at": "yesterday"}, {"action": "gift"},
+    ):  # fmt: skip
+        assert (await _send(portal, "admin", page, correct, reason="x", **wrong)).status_code == 422
+    shown = await _send(portal, "admin", page, correct, action="restore", reason="It was right")
+    async with portal.process.factory() as factory:
+        restored = await factory.sessions().show(OPERATOR, session.session_id)
+    assert restored.core_seconds == session.core_seconds
+
+
+async def test_an_administrator_excepts_a_home_from_the_limits(portal: Portal) -> None:
+    person = "/admin/people/pia"
+    page = await _send(
+        portal, "admin", person, f"{person}/storage-limit", gib="12.5", reason="Thesis"
+    )
+    assert "of 12.5 GiB" in page.text
+    async with portal.process.factory() as factory:
+        (use,) = await factory.storage().now(OPERATOR, area=StorageArea.HOME, owner="pia")
+    assert use.limit_bytes == 12.5 * 2**30
+    group = "/groups/lenses/storage"
+    page = await _send(portal, "admin", group, f"{group}/limit", files="5000000", reason="Tiles")
+    assert "of 5,000,000 files" in page.text
