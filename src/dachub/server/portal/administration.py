@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from dachub.model.names import GroupSlug
+from dachub.model.people import Group
 from dachub.model.problems import DachubError
 from dachub.model.requests import RequestState
+from dachub.model.usage import GroupBalance, QuotaState
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.portal.sessions import open_sessions
+from dachub.server.portal.tables import AskedSort, sorted_rows
 from dachub.server.status import status_of
 
 router = APIRouter(prefix="/admin", include_in_schema=False)
 
 AUDIT_PER_PAGE = 50
+NEVER = datetime.max.replace(tzinfo=UTC)
 Filter = Annotated[str, Query(max_length=200)]
+
+
+GROUP_COLUMNS: dict[str, Callable[[tuple[Group, GroupBalance]], Any]] = {
+    "name": lambda row: (row[0].title or row[0].slug).casefold(),
+    "state": lambda row: list(QuotaState).index(row[1].state),
+    "used": lambda row: row[1].used,
+    "allocated": lambda row: -1 if row[1].allocated is None else row[1].allocated,
+    "left": lambda row: math.inf if row[1].left is None else row[1].left,
+    "spent": lambda row: row[1].projected_exhaustion_at or NEVER,
+}
 
 
 class GroupFields(Fields):
@@ -43,22 +60,20 @@ async def overview(visit: Visitor, factory: Services) -> Response:
     )
 
 
-async def _groups_page(visit: Visit, factory: Factory, form: Form) -> Response:
+async def _groups_page(visit: Visit, factory: Factory, asked: str, form: Form) -> Response:
     visit.caller.require_administrator()
     groups = await factory.groups().list(visit.caller)
-    quota = factory.quota()
-    return visit.page(
-        "all-groups.html",
-        groups=[(group, await quota.balance(group.slug)) for group in groups],
-        form=form,
-        status=form.status,
+    balances = await factory.quota().core_hours([group.slug for group in groups])
+    rows, sorting = sorted_rows(
+        [(group, balances[group.slug]) for group in groups], asked, GROUP_COLUMNS, "name"
     )
+    return visit.page("all-groups.html", rows=rows, sorting=sorting, form=form, status=form.status)
 
 
 @router.get("/groups")
-async def groups(visit: Visitor, factory: Services) -> Response:
-    """List all groups."""
-    return await _groups_page(visit, factory, Form())
+async def groups(visit: Visitor, factory: Services, sort: AskedSort = "") -> Response:
+    """List all groups, with how each stands."""
+    return await _groups_page(visit, factory, sort, Form())
 
 
 @router.post("/groups")
@@ -73,7 +88,7 @@ async def add_group(visit: Visitor, form: Submitted) -> Response:
             )
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await _groups_page(visit, factory, form.failed("group", error))
+            return await _groups_page(visit, factory, "", form.failed("group", error))
     return visit.redirect(
         f"groups/{fields.slug}",
         f"The group {fields.slug} was added. Give it a PI and an allocation.",

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from dachub.model.people import Group, Role
 from dachub.model.problems import DachubError
+from dachub.model.requests import RequestState
+from dachub.model.storage import StorageArea
 from dachub.model.usage import (
     GroupBalance,
     QuotaState,
@@ -103,6 +105,8 @@ async def show_group(
         choices=CHOICES,
         may_describe=visit.caller.has(slug, Role.PI),
         balances=await factory.quota().balances(slug),
+        folder=await factory.storage().of(StorageArea.GROUP, slug),
+        requests=await factory.requests().list(visit.caller, group=slug, state=RequestState.OPEN),
         report=report,
         stack=stacked,
         colours=layer_colours(len(stacked.layers)),
