@@ -111,7 +111,6 @@ async def _people(factory: Factory, site: Site) -> None:
     await groups.set_pi(OPERATOR, "photoz", "paul")
     await groups.set_pi(OPERATOR, "clusters", "paul")
     await groups.put_member(OPERATOR, "clusters", "meg", Role.MEMBER)
-    await groups.put_member(OPERATOR, "hostile", "paul", Role.MANAGER)
     await groups.put_member(OPERATOR, "lenses", "max", Role.MANAGER)
     await groups.put_member(OPERATOR, "lenses", "meg", Role.MEMBER)
     await groups.put_member(OPERATOR, "hostile", "meg", Role.MEMBER)
