@@ -48,7 +48,7 @@ with span as (
                          cast(:edge_until as timestamptz[]))
              as edge(id, "group", username, since, until)
 ), piece as (
-    select edge.id, g.milli_cores, g.memory_bytes, g.gpus,
+    select edge.id, g.milli_cores, g.gpus,
            greatest(g.started_at, edge.since) as since,
            least(coalesce(g.ended_at, :now), edge.until) as until
     from edge
@@ -58,7 +58,7 @@ with span as (
     join session s on s.session_id = g.session_id and s."group" = edge."group"
                       and (edge.username is null or s.username = edge.username)
   union all
-    select span.id, g.milli_cores, g.memory_bytes, g.gpus,
+    select span.id, g.milli_cores, g.gpus,
            greatest(g.counted_to, span.since), least(:now, span.until)
     from segment g
     join session s using (session_id)
@@ -66,25 +66,23 @@ with span as (
                  and (span.username is null or s.username = span.username)
     where g.ended_at is null
 ), part as (
-    select id, seconds * milli_cores as milli_core_seconds,
-           seconds * memory_bytes as memory_byte_seconds, seconds * gpus as gpu_seconds
+    select id, seconds * milli_cores as milli_core_seconds, seconds * gpus as gpu_seconds
     from piece
     cross join lateral (select greatest(0, extract(epoch from until - since)) as seconds) length
   union all
     select id, sums.* from days cross join lateral (
-        select sum(milli_core_seconds), sum(memory_byte_seconds), sum(gpu_seconds)
+        select sum(milli_core_seconds), sum(gpu_seconds)
         from usage_day u
         where u."group" = days."group" and u.day >= days.since and u.day < days.until
               and (days.username is null or u.username = days.username)) sums
   union all
     select id, sums.* from months cross join lateral (
-        select sum(milli_core_seconds), sum(memory_byte_seconds), sum(gpu_seconds)
+        select sum(milli_core_seconds), sum(gpu_seconds)
         from usage_month u
         where u."group" = months."group" and u.day >= months.since and u.day < months.until
               and (months.username is null or u.username = months.username)) sums
 )
 select id, coalesce(sum(milli_core_seconds), 0)::bigint as milli_core_seconds,
-       coalesce(sum(memory_byte_seconds), 0)::numeric(38, 0) as memory_byte_seconds,
        coalesce(sum(gpu_seconds), 0)::bigint as gpu_seconds
 from part group by id
 """
@@ -119,7 +117,7 @@ class QuotaStore:
         )
 
     async def used(self, spans: Sequence[Span], now: datetime) -> list[Usage]:
-        """Usage in each span, open sessions counted to ``now``."""
+        """Usage in each span, open sessions counted to ``now``; memory has no quota, so is 0."""
         if not spans:
             return []
         whole: list[_Part] = []
