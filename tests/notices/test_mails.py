@@ -48,7 +48,7 @@ async def counts(site: Site) -> tuple[int, int]:
 
 async def test_a_notice_becomes_a_mail_that_reads_well(site: Site, mailboxes: Mailboxes) -> None:
     await tell(site, "ada")
-    assert await site.deliver() == "1 sent, 0 refused"
+    assert await site.deliver() == "1 sent"
     (mail,) = mailboxes.messages
     assert mailboxes.recipients == ["ada@example.org"]
     assert mailboxes.taken[0].mail_from == SENDER
@@ -75,7 +75,7 @@ Survey DAC sent this to ada. Choose what you get by e-mail:
 https://dac.example/services/dac/notices#preferences-heading
 """
     ]
-    assert await site.deliver() == "0 sent, 0 refused"
+    assert await site.deliver() == "nothing due"
     assert await counts(site) == (0, 0)
 
 
@@ -85,7 +85,7 @@ async def test_who_has_no_address_or_is_disabled_is_skipped(
     await tell(site, "mary", "grace", "unknown-to-the-directory", "ada")
     async with site.process.factory() as services:
         await services.people().disable(OPERATOR, "grace", "left")
-    assert await site.deliver() == "1 sent, 0 refused"
+    assert await site.deliver() == "1 sent"
     assert mailboxes.recipients == ["ada@example.org"]
     assert await counts(site) == (0, 0)
 
@@ -112,7 +112,7 @@ async def test_what_was_told_before_mails_were_sent_is_not_mailed_later(
     with_mail, site.process.settings = site.process.settings, Settings()
     await tell(site, "ada")
     site.process.settings = with_mail
-    assert await site.deliver() == "0 sent, 0 refused"
+    assert await site.deliver() == "nothing due"
     assert mailboxes.taken == []
 
 
@@ -126,9 +126,9 @@ async def test_mails_wait_while_the_server_is_away(
             await site.deliver()
     assert await counts(site) == (2, 0)
     server.start()
-    assert await site.deliver() == "0 sent, 0 refused"
+    assert await site.deliver() == "nothing due"
     clock.advance(timedelta(seconds=FIRST_PAUSE_SECONDS))
-    assert await site.deliver() == "2 sent, 0 refused"
+    assert await site.deliver() == "2 sent"
     assert sorted(mailboxes.recipients) == ["ada@example.org", "grace@example.org"]
 
 
@@ -138,7 +138,7 @@ async def test_a_slow_server_gets_the_rest_at_the_next_run(
     await tell(site, "ada", "grace")
     monkeypatch.setattr(postman, "RUN_SECONDS", 0)
     assert [await site.deliver() for _ in range(3)] == [
-        "1 sent, 0 refused", "1 sent, 0 refused", "0 sent, 0 refused",
+        "1 sent", "1 sent", "nothing due",
     ]  # fmt: skip
     assert len(mailboxes.taken) == 2
 
@@ -148,10 +148,10 @@ async def test_what_is_refused_for_good_is_not_tried_again(
 ) -> None:
     mailboxes.answers["ada@example.org"] = "550 no such mailbox"
     await tell(site, "ada", "grace")
-    assert await site.deliver() == "1 sent, 1 refused"
+    assert await site.deliver() == "1 refused, 1 sent"
     clock.advance(timedelta(days=1))
     mailboxes.answers.clear()
-    assert await site.deliver() == "0 sent, 0 refused"
+    assert await site.deliver() == "nothing due"
     assert mailboxes.recipients == ["grace@example.org"]
     assert await counts(site) == (0, 1)
 
@@ -161,11 +161,13 @@ async def test_what_is_refused_for_now_is_tried_again_for_days_and_then_given_up
 ) -> None:
     mailboxes.answers["ada@example.org"] = "451 greylisted"
     await tell(site, "ada")
-    for attempt in range(ATTEMPTS_MAX):
+    await tell(site, "grace")
+    assert await site.deliver() == "1 put off, 1 sent"
+    clock.advance(timedelta(seconds=PAUSE_SECONDS_MAX))
+    for attempt in range(ATTEMPTS_MAX - 1):
         assert await counts(site) == (1, 0), attempt
-        with pytest.raises(MailServerAway, match="greylisted"):
-            await site.deliver()
-        assert await site.deliver() == "0 sent, 0 refused"  # not at once
+        assert await site.deliver() == "1 put off"
+        assert await site.deliver() == "nothing due"  # not at once
         clock.advance(timedelta(seconds=PAUSE_SECONDS_MAX))
     assert await counts(site) == (0, 1)
 
@@ -176,9 +178,9 @@ async def test_killed_before_sending_nothing_is_lost(
     await tell(site, "ada")
     async with site.mails() as mails:
         assert await mails.take() is not None
-    assert await site.deliver() == "0 sent, 0 refused"
+    assert await site.deliver() == "nothing due"
     clock.advance(timedelta(seconds=FIRST_PAUSE_SECONDS))
-    assert await site.deliver() == "1 sent, 0 refused"
+    assert await site.deliver() == "1 sent"
     assert len(mailboxes.taken) == 1
 
 
@@ -197,11 +199,11 @@ async def test_killed_between_sending_and_noting_both_copies_are_one_mail(
     with pytest.raises(KeyboardInterrupt):
         await site.postman().deliver(dying)
     clock.advance(timedelta(seconds=FIRST_PAUSE_SECONDS))
-    assert await site.deliver() == "1 sent, 0 refused"
+    assert await site.deliver() == "1 sent"
     first, second = mailboxes.taken
     assert first.content == second.content
     assert mailboxes.messages[0]["Message-ID"].endswith("@observatory.example>")
-    assert await site.deliver() == "0 sent, 0 refused"
+    assert await site.deliver() == "nothing due"
 
 
 async def test_replicas_send_every_mail_once(site: Site, mailboxes: Mailboxes) -> None:
@@ -218,7 +220,7 @@ async def test_a_clock_that_ran_ahead_holds_no_mail_back(
     clock.advance(timedelta(days=400))
     await tell(site, "ada")
     clock.advance(timedelta(days=-400))
-    assert await site.deliver() == "1 sent, 0 refused"
+    assert await site.deliver() == "1 sent"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ async def test_no_address_reaches_others(site: Site, mailboxes: Mailboxes, addre
     await site.person("eve", address)
     await tell(site, "eve")
     sent = await site.deliver()
-    assert sent in ("0 sent, 1 refused", "0 sent, 0 refused")
+    assert sent in ("1 refused", "nothing due")
     assert mailboxes.taken == []
 
 
@@ -238,7 +240,7 @@ async def test_names_and_titles_add_no_headers(site: Site, mailboxes: Mailboxes)
     await tell(
         site, "eve", title="Hello\r\nBcc: all@example.org\n\nbody", text="a\r\n.\r\nQUIT\r\nb"
     )
-    assert await site.deliver() == "1 sent, 0 refused"
+    assert await site.deliver() == "1 sent"
     (mail,) = mailboxes.messages
     assert mailboxes.recipients == ["eve@example.org"]
     assert mail["Bcc"] is None
@@ -262,7 +264,7 @@ async def test_mails_go_over_tls_with_a_login(
 ) -> None:
     site.mail = secure_server.settings
     await tell(site, "ada")
-    assert await site.postman(LOGIN[1]).deliver(site.mails) == "1 sent, 0 refused"
+    assert await site.postman(LOGIN[1]).deliver(site.mails) == "1 sent"
     assert mailboxes.logins == ["dac"]
 
 

@@ -14,6 +14,12 @@ class MailRefused(DachubError):
     code = "mail-refused"
 
 
+class MailPutOff(DachubError):
+    """The mail server does not take this mail at present; others it may."""
+
+    code = "mail-put-off"
+
+
 class MailServerAway(Unavailable):
     """The mail server does not take mails at present, or not from us."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from dachub.notices.models import MailRefused, MailServerAway
+from dachub.notices.models import MailPutOff, MailRefused, MailServerAway
 from dachub.notices.services.letters import Letterhead, compose
 from dachub.notices.services.mails import MailService
 from dachub.notices.settings import MailSettings
@@ -35,11 +36,11 @@ class Postman:
         MailServerAway
             If the server takes no mails at present; the rest stays due.
         """
-        sent = refused = 0
+        outcomes: Counter[str] = Counter()
         send: Send | None = None
         ends_at = time.monotonic() + RUN_SECONDS
         async with AsyncExitStack() as connection:
-            while not sent + refused or time.monotonic() < ends_at:
+            while not outcomes or time.monotonic() < ends_at:
                 async with transaction() as mails:
                     letter = await mails.take()
                 if letter is None:
@@ -52,13 +53,15 @@ class Postman:
                 except MailRefused as error:
                     async with transaction() as mails:
                         await mails.refused(letter, error.message)
-                    refused += 1
-                except MailServerAway as error:
+                    outcomes["refused"] += 1
+                except (MailPutOff, MailServerAway) as error:
                     async with transaction() as mails:
                         await mails.not_sent(letter, error.message)
-                    raise
+                    if isinstance(error, MailServerAway):
+                        raise
+                    outcomes["put off"] += 1
                 else:
                     async with transaction() as mails:
                         await mails.sent(letter)
-                    sent += 1
-        return f"{sent} sent, {refused} refused"
+                    outcomes["sent"] += 1
+        return ", ".join(f"{count} {what}" for what, count in outcomes.items()) or "nothing due"

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 
 import aiosmtplib
 
-from dachub.notices.models import MailRefused, MailServerAway
+from dachub.notices.models import MailPutOff, MailRefused, MailServerAway
 from dachub.notices.settings import MailSettings
 
 CONNECT_SECONDS = 20
@@ -35,11 +35,11 @@ class MailServer:
         Raises
         ------
         MailServerAway
-            If it does not answer, does not let us in, or has no valid certificate. The same is
-            raised by sending, for what another time may mend; :class:`MailRefused` for the rest.
+            If it does not answer, does not let us in, or has no valid certificate; by sending
+            too. That also raises :class:`MailPutOff` and :class:`MailRefused`.
         """
-        client = self._client()
         try:
+            client = self._client()
             async with asyncio.timeout(CONNECT_SECONDS):
                 await client.connect()
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -74,14 +74,9 @@ class MailServer:
                     message, sender=self._settings.sender, recipients=[address]
                 )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            refusal = error.recipients[0]
-            if refusal.code in PERMANENT:
-                raise _refused(refusal) from error
-            raise self._away(refusal) from error
+            raise _not_taken(error.recipients[0]) from error
         except aiosmtplib.SMTPDataError as error:
-            if error.code in PERMANENT:
-                raise _refused(error) from error
-            raise self._away(error) from error
+            raise _not_taken(error) from error
         except aiosmtplib.SMTPNotSupported as error:
             # An address beyond ASCII, which this server cannot handle.
             raise MailRefused(f"The mail server cannot send it: {error}.") from error
@@ -94,5 +89,6 @@ class MailServer:
         )
 
 
-def _refused(error: aiosmtplib.SMTPResponseException) -> MailRefused:
-    return MailRefused(f"The mail server refused it: {error.code} {error.message}")
+def _not_taken(answer: aiosmtplib.SMTPResponseException) -> MailRefused | MailPutOff:
+    kind = MailRefused if answer.code in PERMANENT else MailPutOff
+    return kind(f"The mail server answered {answer.code} {answer.message}")
