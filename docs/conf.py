@@ -1,4 +1,4 @@
-"""Sphinx configuration; the configuration reference is generated from the settings."""
+"""Sphinx configuration; settings and commands are documented from themselves."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "settings_reference",
+    "command_reference",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

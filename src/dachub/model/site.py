@@ -21,11 +21,11 @@ class Size(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: OptionName
-    title: str = ""
-    milli_cores: int = Field(gt=0, le=1_024_000)
-    memory_bytes: int = Field(gt=0)
-    gpus: int = Field(default=0, ge=0)
+    name: OptionName = Field(description="As it is accounted, in reports and in the API")
+    title: str = Field(default="", description="What people see; the name when empty")
+    milli_cores: int = Field(gt=0, le=1_024_000, description="Thousandths of a core")
+    memory_bytes: int = Field(gt=0, description="Memory, in bytes")
+    gpus: int = Field(default=0, ge=0, description="Whole GPUs")
     groups: tuple[GroupSlug, ...] | None = Field(
         default=None, description="Groups that may use it; all when not given"
     )
@@ -36,9 +36,9 @@ class Environment(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: OptionName
-    title: str = ""
-    description: str = ""
+    name: OptionName = Field(description="As it is accounted, in reports and in the API")
+    title: str = Field(default="", description="What people see; the name when empty")
+    description: str = Field(default="", description="What is in it, for the start page")
     interpreter: str | None = Field(
         default=None, description="Python of the environment, on one machine"
     )
