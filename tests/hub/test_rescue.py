@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -165,6 +166,19 @@ def test_what_is_wrong_with_a_home_is_said(disks: ExitStack) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(home)], check=True)
     assert "Read-only file system" in str(trouble())
     assert not list(home.glob(".dachub*"))
+
+
+@pytest.mark.root
+def test_a_probe_that_cannot_run_keeps_nobody_from_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    closed = tmp_path / "python3"  # below a directory that is closed to others
+    closed.symlink_to("/usr/bin/python3")
+    monkeypatch.setattr(sys, "executable", str(closed))
+    assert asyncio.run(homes.trouble(Path("/proc"), nobody, RESCUE)) is None
+    monkeypatch.setattr(homes, "PROBE", tmp_path / "none.py")
+    assert asyncio.run(homes.trouble(Path("/proc"), None, RESCUE)) is None
 
 
 @pytest.mark.root

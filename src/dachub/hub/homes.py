@@ -74,17 +74,21 @@ async def trouble(
 
 async def _look(home: Path, owner: pwd.struct_passwd | None) -> Room | None:
     """Let the probe look; ``None`` where it could not, so that it keeps nobody from working."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(PROBE), str(home)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={},
-        cwd="/",
-        user=owner.pw_uid if owner else None,
-        group=owner.pw_gid if owner else None,
-        extra_groups=[] if owner else None,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(PROBE), str(home)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={},
+            cwd="/",
+            user=owner.pw_uid if owner else None,
+            group=owner.pw_gid if owner else None,
+            extra_groups=[] if owner else None,
+        )
+    except OSError:  # such as an environment of the hub that others cannot run
+        log.exception("Nobody could look at %s", home)
+        return None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             said, complaint = await process.communicate()

@@ -136,9 +136,17 @@ class Runtime:
                     and ends_at <= at
                     and not spawner.pending
                 ):
-                    spawner.end_reason = EndReason.TIME_LIMIT
-                    await app.proxy.delete_user(user, spawner.name)
-                    await user.stop(spawner.name)
+                    await self._end_overdue(app, user, spawner)
+
+    async def _end_overdue(self, app: Any, user: Any, spawner: HasSession) -> None:
+        spawner.end_reason = EndReason.TIME_LIMIT
+        try:
+            await app.proxy.delete_user(user, spawner.name)
+            await user.stop(spawner.name)
+        except Exception:
+            log.exception(
+                "The rescue session of %s could not be ended; it is tried again", user.name
+            )
 
     async def _end_orphans(self, app: Any) -> None:
         """End what a killed hub left: sessions open in our memory that this hub does not hold.

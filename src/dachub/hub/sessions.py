@@ -212,7 +212,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         self.choice = await self._decide()
         self.rescue = self.rescue or await self.trouble()
         if self.rescue is not None:
-            self._turn_into_rescue(self.rescue)
+            self.choice = self._rescuing(self.choice, self.rescue)
         self.person = await live.people.last_known(self.user.name)
         self.session = self._describe(self.choice)
         self.cpu_limit = self.choice.size.milli_cores / 1000
@@ -279,15 +279,15 @@ class SessionMixin(Base):  # type: ignore[misc]
             )
         return ResolvedChoice(group=decision.group, size=size, environment=chosen)
 
-    def _turn_into_rescue(self, reason: str) -> None:
-        assert self.choice is not None  # noqa: S101  decided a moment ago
+    def _rescuing(self, choice: ResolvedChoice, reason: str) -> ResolvedChoice:
+        """The choice with the size of a rescue session; its person is told why."""
         rescue = runtime.current().settings.servers.rescue
-        self.choice = self.choice.model_copy(update={"size": rescue.size})
         self.notice = (
             f"{reason} So this is a rescue session: a small server for at most "
             f"{rescue.limit_seconds // 60} minutes, in which you make room. {self.notice}"
         )
         self.log.warning("%s starts as a rescue session: %s", self._log_name, reason)
+        return choice.model_copy(update={"size": rescue.size})
 
     def _describe(self, choice: ResolvedChoice) -> SessionDescription:
         return SessionDescription(
