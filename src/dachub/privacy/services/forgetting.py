@@ -130,9 +130,10 @@ class ForgettingService:
         """
         late: dict[str, str] = {}
         if await self._pseudonyms.expects_late():
-            await self._alone()
             strangers = await self._records.unregistered_names()
             late = await self._pseudonyms.of_forgotten(strangers)
+            if late:
+                await self._alone()
             for username, pseudonym in sorted(late.items()):
                 await self._records.forget(username, pseudonym, [username])
         await self._pseudonyms.cut_links()
