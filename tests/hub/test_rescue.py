@@ -38,14 +38,14 @@ def disks() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def person(service: FakeService) -> Iterator[str]:
-    """Somebody with a Unix account that is removed afterwards."""
+    """Somebody with a Unix account that is removed afterwards; ask for it before the hub."""
     if os.geteuid() != 0:
         pytest.skip("only root may make accounts")
     username = f"r{uuid4().hex[:8]}"
     service.accounts.append(account(username))
     service.local_groups[username] = ["virgo"]
     yield username
-    subprocess.run(["userdel", username], check=False, capture_output=True)
+    subprocess.run(["userdel", username], check=True, capture_output=True)
 
 
 def started(service: FakeService, count: int) -> SessionEvent:
@@ -64,9 +64,9 @@ def stop(visitor: Visitor, username: str) -> None:
 
 @pytest.mark.root
 def test_a_full_home_gets_a_rescue_session_and_a_normal_one_once_there_is_room(
+    person: str,
     start_hub: Callable[..., RunningHub],
     service: FakeService,
-    person: str,
     disks: ExitStack,
 ) -> None:
     hub = start_hub(unix_accounts=True, rescue=RESCUE)

@@ -81,8 +81,8 @@ def share(directory: Path, username: str) -> None:
 
 
 def test_a_person_makes_room_and_goes_on(
-    start_hub: Callable[..., RunningHub],
     person: str,
+    start_hub: Callable[..., RunningHub],
     disks: ExitStack,
     visit: Visit,
 ) -> None:
