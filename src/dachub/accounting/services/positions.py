@@ -133,7 +133,9 @@ class PositionReader:
             for key in keys
         }
         spans = list(dict.fromkeys(span for one in asked.values() for span in one.spans))
-        used = dict(zip(spans, await self._quota.used(spans, now), strict=True))
+        with_memory = any(resource is Resource.MEMORY_HOURS for _, resource in keys)
+        usages = await self._quota.used(spans, now, with_memory=with_memory)
+        used = dict(zip(spans, usages, strict=True))
         return {key: self._position(one, used, facts) for key, one in asked.items()}
 
     def _position(

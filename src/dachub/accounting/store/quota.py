@@ -27,6 +27,7 @@ _WATCH = [field.name for field in fields(Watch)]
 # edges of spans that are no whole days, from the segments. A span that ends now has no edge there:
 # nothing lies behind it, so today's row is taken as it is. Lateral, so that each stretch is looked
 # up in the index: PostgreSQL cannot tell how few rows lie between two dates it does not know.
+# Memory is read only where it is allocated: the index has none.
 _USED = """
 with span as (
     select * from unnest(cast(:id as int[]), cast(:group as text[]), cast(:username as text[]),
@@ -48,7 +49,7 @@ with span as (
                          cast(:edge_until as timestamptz[]))
              as edge(id, "group", username, since, until)
 ), piece as (
-    select edge.id, g.milli_cores, g.gpus,
+    select edge.id, g.milli_cores, {bytes} as memory_bytes, g.gpus,
            greatest(g.started_at, edge.since) as since,
            least(coalesce(g.ended_at, :now), edge.until) as until
     from edge
@@ -58,7 +59,7 @@ with span as (
     join session s on s.session_id = g.session_id and s."group" = edge."group"
                       and (edge.username is null or s.username = edge.username)
   union all
-    select span.id, g.milli_cores, g.gpus,
+    select span.id, g.milli_cores, {bytes} as memory_bytes, g.gpus,
            greatest(g.counted_to, span.since), least(:now, span.until)
     from segment g
     join session s using (session_id)
@@ -66,26 +67,31 @@ with span as (
                  and (span.username is null or s.username = span.username)
     where g.ended_at is null
 ), part as (
-    select id, seconds * milli_cores as milli_core_seconds, seconds * gpus as gpu_seconds
+    select id, seconds * milli_cores as milli_core_seconds,
+           seconds * memory_bytes as memory_byte_seconds, seconds * gpus as gpu_seconds
     from piece
     cross join lateral (select greatest(0, extract(epoch from until - since)) as seconds) length
   union all
     select id, sums.* from days cross join lateral (
-        select sum(milli_core_seconds), sum(gpu_seconds)
+        select sum(milli_core_seconds), {byte_seconds}, sum(gpu_seconds)
         from usage_day u
         where u."group" = days."group" and u.day >= days.since and u.day < days.until
               and (days.username is null or u.username = days.username)) sums
   union all
     select id, sums.* from months cross join lateral (
-        select sum(milli_core_seconds), sum(gpu_seconds)
+        select sum(milli_core_seconds), {byte_seconds}, sum(gpu_seconds)
         from usage_month u
         where u."group" = months."group" and u.day >= months.since and u.day < months.until
               and (months.username is null or u.username = months.username)) sums
 )
 select id, coalesce(sum(milli_core_seconds), 0)::bigint as milli_core_seconds,
+       coalesce(sum(memory_byte_seconds), 0)::numeric(38, 0) as memory_byte_seconds,
        coalesce(sum(gpu_seconds), 0)::bigint as gpu_seconds
 from part group by id
 """
+
+_MEMORY = {"bytes": "g.memory_bytes", "byte_seconds": "sum(memory_byte_seconds)"}
+_NO_MEMORY = {"bytes": "0", "byte_seconds": "0::numeric"}
 
 
 class QuotaStore:
@@ -116,8 +122,10 @@ class QuotaStore:
             .on_conflict_do_update(index_elements=["row"], set_=values)
         )
 
-    async def used(self, spans: Sequence[Span], now: datetime) -> list[Usage]:
-        """Usage in each span, open sessions counted to ``now``; memory has no quota, so is 0."""
+    async def used(
+        self, spans: Sequence[Span], now: datetime, *, with_memory: bool = True
+    ) -> list[Usage]:
+        """Usage in each span, open sessions counted to ``now``; memory only where it is wanted."""
         if not spans:
             return []
         whole: list[_Part] = []
@@ -134,7 +142,7 @@ class QuotaStore:
             days += [(i, span, *stretch) for stretch in cut.days]
             edges += [(i, span, *edge) for edge in cut.edges]
         rows = await self._session.execute(
-            text(_USED),
+            text(_USED.format(**(_MEMORY if with_memory else _NO_MEMORY))),
             {
                 "now": now,
                 **_columns("", whole),
