@@ -85,7 +85,9 @@ def test_a_period_is_sent_in_utc(dac: DAC, service: Service, when: str | date) -
 def test_nonsense_is_refused_before_it_is_sent(dac: DAC, service: Service) -> None:
     with pytest.raises(BadRequest, match="2026-11-23"):
         dac.usage(since="yesterday")
-    with pytest.raises(BadRequest, match="day, user, group, kind"):
+    with pytest.raises(
+        BadRequest, match="day, month, user, group, kind, size, environment, institution"
+    ):
         dac.usage(by="moon")
     assert service.queries == []
 

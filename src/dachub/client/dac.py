@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 When = str | date | datetime | None
 AMOUNTS = ("milli_core_seconds", "memory_byte_seconds", "gpu_seconds")
-DIMENSION_COLUMNS = {"day": "day", "user": "username", "group": "group", "kind": "kind"}
+DIMENSION_COLUMNS = {
+    "day": "day", "month": "month", "user": "username", "group": "group", "kind": "kind",
+    "size": "size", "environment": "environment", "institution": "institution",
+}  # fmt: skip
+DAY_DIMENSIONS = ("day", "month")
 SESSION_COLUMNS = (
     "session_id", "username", "group", "kind", "size", "environment", "state", "requested_at",
     "started_at", "ended_at", "end_reason", "end_is_estimate", "core_seconds", "core_hours",
@@ -101,7 +105,8 @@ class DAC:
             Half-open period [since, until) in UTC: a day means its beginning. The service's default
             where not given.
         by
-            What to tell apart: any of ``day``, ``user``, ``group``, ``kind``.
+            What to tell apart: any of ``day``, ``month`` (by its first day), ``user``, ``group``,
+            ``kind``, ``size``, ``environment``, ``institution``.
         group, user, kind
             Only that one. Others' usage is shown to a group's PIs and managers only.
 
@@ -141,7 +146,7 @@ class DAC:
         return table(
             [row.model_dump() | {"core_hours": row.core_hours} for row in report.rows],
             [*(DIMENSION_COLUMNS[each] for each in dimensions), "core_hours", *AMOUNTS],
-            times=["day"] if "day" in dimensions else [],
+            times=[each for each in DAY_DIMENSIONS if each in dimensions],
             attrs={
                 "since": report.since,
                 "until": report.until,
