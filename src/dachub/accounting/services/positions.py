@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from dachub.accounting.models import Facts, Grant, Span, Standing
+from dachub.accounting.models import Grant, Rate, Span, Standing
 from dachub.accounting.services.balance import Pool, pool, stretches
 from dachub.accounting.services.policy import Measured, advance, for_members, strictest
 from dachub.accounting.settings import QuotaSettings
@@ -119,30 +120,29 @@ class PositionReader:
             if resource is Resource.CORE_HOURS
             or any(grant.since <= now < grant.until for grant in grants.get((group, resource), ()))
         ]
-        asked = {
-            key: _Asked(
-                key,
-                grants.get(key, []),
-                [
-                    limit
-                    for limit in facts.limits
-                    if (limit.group, limit.resource) == key and username in (None, limit.username)
-                ],
-                now,
-            )
-            for key in keys
-        }
+        limits: dict[Key, list[MemberLimit]] = defaultdict(list)
+        for limit in facts.limits:
+            if username in (None, limit.username):
+                limits[limit.group, limit.resource].append(limit)
+        rates: dict[str, dict[str, Rate]] = defaultdict(dict)
+        for rate in facts.rates:
+            rates[rate.group][rate.username] = rate
+        asked = {key: _Asked(key, grants.get(key, []), limits[key], now) for key in keys}
         spans = list(dict.fromkeys(span for one in asked.values() for span in one.spans))
         with_memory = any(resource is Resource.MEMORY_HOURS for _, resource in keys)
         usages = await self._quota.used(spans, now, with_memory=with_memory)
         used = dict(zip(spans, usages, strict=True))
-        return {key: self._position(one, used, facts) for key, one in asked.items()}
+        return {
+            key: self._position(one, used, rates[key[0]], facts.standings)
+            for key, one in asked.items()
+        }
 
     def _position(
         self,
         asked: _Asked,
         used: Mapping[Span, Usage],
-        facts: Facts,
+        rates: Mapping[str, Rate],
+        standings: Mapping[tuple[str, Resource, str], Standing],
     ) -> Position:
         group, resource = asked.key
 
@@ -157,7 +157,6 @@ class PositionReader:
             policy = strictest([grant.policy for grant in in_force.grants])
             allocated = in_force.allocated
             measured = Measured(in_force.since, allocated - in_force.left, allocated)
-        rates = {rate.username: rate for rate in facts.rates if rate.group == group}
         return Position(
             group=group,
             resource=resource,
@@ -169,7 +168,7 @@ class PositionReader:
             milli_cores=sum(rate.milli_cores for rate in rates.values()),
             recent=amount(asked.recent),
             recent_since=asked.recent.since,
-            standing=facts.standings.get((group, resource, ""), Standing()),
+            standing=standings.get((group, resource, ""), Standing()),
             members={
                 limit.username: MemberPosition(
                     username=limit.username,
@@ -177,7 +176,7 @@ class PositionReader:
                     measured=Measured(asked.whole.since, amount(span), limit.amount or 0),
                     policy=for_members(policy),
                     rate=resource.rate(rates[limit.username]) if limit.username in rates else 0,
-                    standing=facts.standings.get((group, resource, limit.username), Standing()),
+                    standing=standings.get((group, resource, limit.username), Standing()),
                 )
                 for limit, span in asked.members
             },
@@ -196,8 +195,8 @@ class _Asked:
     def __init__(
         self, key: Key, grants: Sequence[Grant], limits: Sequence[MemberLimit], now: datetime
     ) -> None:
-        group, _ = key
-        self.key, self.now = key, now
+        group, _ = self.key = key
+        self.now = now
         self.grants = grants
         self.cut = [Span(group, since, until) for since, until in stretches(grants, now)]
         in_force = [grant.since for grant in grants if grant.since <= now < grant.until]

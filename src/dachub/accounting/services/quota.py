@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from dachub.accounting.models import Offer, RescueReason, StartCheck
 from dachub.accounting.services import wording
@@ -27,7 +29,6 @@ from dachub.model.usage import (
     Decision,
     GroupBalance,
     QuotaState,
-    Resource,
     StartOptions,
 )
 from dachub.notices.services import NoticeService
@@ -234,19 +235,16 @@ class QuotaService:
         positions = await self._read(groups, username)
         contacts = await self._groups.contacts(groups)
         found: dict[str, list[GroupBalance]] = {}
-        for position in positions:
-            group = position.group
-            of_group = [other for other in positions if other.group == group]
-            core_hours = position.resource is Resource.CORE_HOURS
-            balance = self._balance(
-                of_group if core_hours else [position],
-                contacts.get(group, Contacts()),
-                username,
-                [size for size in self._offer.sizes if size.groups is None or group in size.groups]
-                if core_hours
-                else (),
-            )
-            found.setdefault(group, []).append(balance)
+        for group, of_group in groupby(positions, key=attrgetter("group")):
+            _, *others = together = list(of_group)
+            whom = contacts.get(group, Contacts())
+            sizes = [
+                size for size in self._offer.sizes if size.groups is None or group in size.groups
+            ]
+            found[group] = [
+                self._balance(together, whom, username, sizes),
+                *(self._balance([other], whom, username, ()) for other in others),
+            ]
         return found
 
     def _balance(
