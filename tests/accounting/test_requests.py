@@ -100,6 +100,16 @@ async def test_another_amount_may_be_granted(services: Accounting, lensing: str)
             )
 
 
+async def test_what_is_counted_beyond_64_bits_can_be_asked_for_and_granted(
+    services: Accounting, lensing: str
+) -> None:
+    memory = Resource.MEMORY_HOURS
+    await create(services, resource=memory)
+    request = await ask(services, resource=memory, amount=10**9)
+    granted = await services.requests().grant(ADMINISTRATOR, request.request_id)
+    assert granted.amount == granted.granted == 10**9 * memory.base_units > 2**63
+
+
 async def test_of_several_allocations_the_one_that_ends_last_grows(
     services: Accounting, lensing: str
 ) -> None:

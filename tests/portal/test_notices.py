@@ -11,7 +11,9 @@ from tests.portal.conftest import HOST, Portal, csrf
 from tests.portal.seed import OPERATOR
 from tests.portal.test_forms import _send
 
+from dachub.directory.models import Principal, PrincipalKind
 from dachub.model.notices import NoticeKind, Severity
+from dachub.model.people import Role
 from dachub.model.requests import RequestState
 from dachub.model.usage import Resource
 
@@ -127,6 +129,22 @@ async def test_an_administrator_grants_once(portal: Portal) -> None:
     async with portal.client("meg") as client:
         told = await client.get(f"{BASE}/notices")
     assert "25.00 core-hours more were granted" in told.text
+
+
+async def test_a_request_for_whatever_can_be_allocated_is_shown_with_its_unit(
+    portal: Portal,
+) -> None:
+    otto = Principal("otto", PrincipalKind.PERSON, roles={"transients": Role.MEMBER})
+    async with portal.process.factory() as factory:
+        for resource in Resource:
+            await factory.requests().ask(
+                otto, group="transients", resource=resource, amount=2, reason="More"
+            )
+    async with portal.client("admin") as client:
+        page = await client.get(f"{BASE}/admin/requests")
+    assert page.status_code == 200
+    for unit in ("core-hours", "GPU-hours", "GiB-hours of memory", "GiB of files"):
+        assert f"Amount in {unit}" in page.text
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ class AllocationRequestRow(Base):
     request_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
     resource: Mapped[str] = mapped_column(String(30))
-    amount: Mapped[int] = mapped_column(BigInteger)
+    amount: Mapped[int] = mapped_column(Numeric(38, 0))
     reason: Mapped[str]
     username: Mapped[str]
     created_at: Mapped[datetime]
@@ -234,7 +234,7 @@ class AllocationRequestRow(Base):
     decided_by: Mapped[str | None]
     decided_at: Mapped[datetime | None]
     decision_reason: Mapped[str] = mapped_column(default="")
-    granted: Mapped[int | None] = mapped_column(BigInteger)
+    granted: Mapped[int | None] = mapped_column(Numeric(38, 0))
     allocation_id: Mapped[int | None] = mapped_column(ForeignKey("allocation.allocation_id"))
 
 

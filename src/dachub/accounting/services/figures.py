@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dachub.accounting.services.reconcile import WORKER as RECONCILE
 from dachub.accounting.services.usage import UsageService
 from dachub.accounting.store.figures import FigureStore
 from dachub.accounting.store.workers import WorkerStore
@@ -62,7 +63,7 @@ class FigureService:
         today = await self._usage.report(
             by, since=midnight, until=midnight + timedelta(days=1), dimensions=["group"]
         )
-        reconciled = await self._workers.last("reconcile")
+        reconciled = await self._workers.last(RECONCILE)
         return Figures(
             sessions=await self._store.open_sessions(),
             today=tuple(today.rows),

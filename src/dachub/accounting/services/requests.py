@@ -12,7 +12,7 @@ from dachub.accounting.models import (
     RequestDecided,
     TooManyRequests,
 )
-from dachub.accounting.services.allocations import AllocationService, base_units, spoken
+from dachub.accounting.services.allocations import ID_MAX, AllocationService, base_units, spoken
 from dachub.accounting.store.requests import RequestStore
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
@@ -25,7 +25,6 @@ from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.usage import AllocationRecord, Resource
 from dachub.notices.services import NoticeService
 
-ID_MAX = 2**31 - 1
 LIST_MAX = 1000
 OPEN_MAX = 20
 """Open requests a group may have: enough for people, too few to flood administrators."""
@@ -141,7 +140,9 @@ class RequestService:
             raise InvalidAmount("Grant more than nothing, or decline the request.")
         reason = clean(reason, REASON_MAX_CHARACTERS)
         why = f"Request {request_id} of {request.username}: {reason or request.reason}"
-        allocation = await self._give(by, request, granted, why[:500], starts_at, ends_at)
+        allocation = await self._give(
+            by, request, granted, why[:REASON_MAX_CHARACTERS], starts_at, ends_at
+        )
         return await self._decide(
             by, request, RequestState.GRANTED, reason, granted, allocation.allocation_id
         )
@@ -252,13 +253,7 @@ class RequestService:
                 reason=reason,
                 tell=False,
             )
-        now = self._clock.now()
-        in_force = [
-            allocation
-            for allocation in await self._allocations.list(by, group=request.group)
-            if allocation.resource is request.resource
-            and allocation.starts_at <= now < allocation.ends_at
-        ]
+        in_force = await self._allocations.in_force(request.resource, [request.group])
         if not in_force:
             raise NoAllocationInForce(
                 f"The group '{request.group}' has no allocation of {request.resource.value} in "

@@ -6,6 +6,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.tables import AllocationRequestRow, SessionRow, StandingRow
+from dachub.model.requests import RequestState
 
 
 class FigureStore:
@@ -35,5 +36,5 @@ class FigureStore:
 
     async def open_requests(self) -> int:
         """Requests that wait for a decision."""
-        waiting = select(func.count()).where(AllocationRequestRow.state == "open")
+        waiting = select(func.count()).where(AllocationRequestRow.state == RequestState.OPEN.value)
         return await self._session.scalar(waiting) or 0

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from dachub.model.problems import DachubError
 from dachub.model.requests import AllocationRequest, RequestState
-from dachub.model.units import BYTES_PER_GIB, midnight
+from dachub.model.units import midnight
 from dachub.model.usage import Resource
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.frame import Slug, group_frame
+from dachub.server.portal.grants import after, unit_of
 from dachub.server.portal.pages import Visit, Visitor
 
 router = APIRouter(include_in_schema=False)
 
 REQUESTS_PER_PAGE = 50
-UNITS = {
-    Resource.CORE_HOURS: "core-hours",
-    Resource.GPU_HOURS: "GPU-hours",
-    Resource.FILE_BYTES: "GiB of files",
-    Resource.DATABASE_BYTES: "GiB of databases",
-}
 Amount = Annotated[Decimal, Field(gt=0, max_digits=15, decimal_places=3)]
 RequestId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Before = Annotated[int | None, Query(ge=1)]
@@ -50,11 +45,6 @@ class GrantFields(Fields):
     first: date | None = None
     last: date | None = None
 
-    @field_validator("first", "last", mode="before")
-    @classmethod
-    def _nothing_typed(cls, typed: str) -> str | None:
-        return typed or None
-
 
 class RefusalFields(Fields):
     """Why nothing is given."""
@@ -75,7 +65,8 @@ def _spoken_amount(typed: Decimal, resource: Resource) -> Decimal:
 
 def _per_unit(resource: Resource) -> int:
     """Base units in one unit of a form."""
-    return BYTES_PER_GIB if resource.base_units == 1 else resource.base_units
+    _, times = unit_of(resource)
+    return times * resource.base_units
 
 
 # --- Of a group ----------------------------------------------------------------------------------
@@ -94,7 +85,7 @@ async def _group_page(
         "group-requests.html",
         **frame,
         **_paged(found, before),
-        resources=[(each.value, UNITS[each]) for each in (*resources, Resource.FILE_BYTES)],
+        resources=[(each.value, unit_of(each)[0]) for each in (*resources, Resource.FILE_BYTES)],
         form=form,
         status=form.status,
     )
@@ -164,7 +155,7 @@ async def _admin_page(
         # Decided meanwhile by somebody else: there is no form any more to show it at.
         problem="" if _number(form) in concerned else form.message,
         **_paged(found, before),
-        units=UNITS,
+        unit_of=unit_of,
         typed_amount=typed_amount,
         form=form,
         status=form.status,
@@ -195,14 +186,14 @@ async def grant(request_id: RequestId, visit: Visitor, form: Submitted) -> Respo
                 amount=_spoken_amount(fields.amount, request.resource),
                 reason=fields.reason,
                 starts_at=midnight(fields.first) if fields.first else None,
-                ends_at=midnight(fields.last) + timedelta(days=1) if fields.last else None,
+                ends_at=after(fields.last) if fields.last else None,
             )
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _admin_page(visit, factory, form.failed(f"grant-{request_id}", error))
     return visit.redirect(
         "admin/requests",
-        f"{decided.group} was given {fields.amount} {UNITS[decided.resource]} more.",
+        f"{decided.group} was given {fields.amount} {unit_of(decided.resource)[0]} more.",
     )
 
 
