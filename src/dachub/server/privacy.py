@@ -10,6 +10,8 @@ from fastapi import Response
 from dachub.directory.models import Principal
 from dachub.model.names import is_username
 from dachub.model.problems import DachubError
+from dachub.privacy.models import Forgetting
+from dachub.server.attempts import Attempts
 from dachub.server.factory import Factory, Process
 
 BATCH = 500
@@ -89,14 +91,20 @@ async def forget_people(process: Process) -> str:
     """Forget who is to be forgotten, once the hub has let go of them."""
     async with process.factory() as services:
         pending = await services.forgetting().pending()
-    forgotten = 0
+    forgotten, attempts = 0, Attempts()
     for each in pending:
-        if not each.ready:
-            continue
-        if not await process.hub.delete_user(each.username):
-            continue
-        if each.delete_home:
-            await delete_home(process.settings.storage.homes, each.username)
-        async with process.factory() as services:
-            forgotten += await services.forgetting().finish(each.username) is not None
+        if each.ready:
+            with attempts.at(each.username):
+                forgotten += await _forget(process, each)
+    attempts.conclude()
     return f"{forgotten} of {len(pending)} people forgotten" if pending else "nobody"
+
+
+async def _forget(process: Process, one: Forgetting) -> bool:
+    """Whether the hub, the home and the database know them no more."""
+    if not await process.hub.delete_user(one.username):
+        return False
+    if one.delete_home:
+        await delete_home(process.settings.storage.homes, one.username)
+    async with process.factory() as services:
+        return await services.forgetting().finish(one.username) is not None

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from dachub.directory.models import LeftBehind, Principal
 from dachub.model.sessions import EndReason, SessionRecord
+from dachub.server.attempts import Attempts
 from dachub.server.factory import Factory, Process
 
 
@@ -49,11 +50,13 @@ async def stop_due(process: Process) -> str:
         return f"nothing due{said}"
     # The server of that name may be a newer session by now: only the one that is due is stopped.
     active = {server.session_id: server for server in await process.hub.active_servers()}
-    stopped = 0
+    stopped, attempts = 0, Attempts()
     for session in due:
         if session.session_id in active:
-            await process.hub.stop_server(session.username, session.server_name)
-            stopped += 1
+            with attempts.at(session.username):
+                await process.hub.stop_server(session.username, session.server_name)
+                stopped += 1
+    attempts.conclude()
     return f"{len(due)} due, {stopped} told to stop{said}"
 
 
@@ -97,12 +100,14 @@ async def end_disabled(process: Process) -> str:
     """Stop all servers and end all tokens of people who were disabled; until it is done."""
     async with process.factory() as services:
         left_behind = await services.people().left_behind()
-    ended = 0
+    ended, attempts = 0, Attempts()
     for left in left_behind:
-        if await _end(process, left):
-            ended += 1
-            async with process.factory() as services:
-                await services.people().enforced(left)
+        with attempts.at(left.username):
+            if await _end(process, left):
+                ended += 1
+                async with process.factory() as services:
+                    await services.people().enforced(left)
+    attempts.conclude()
     return f"{ended} of {len(left_behind)} disabled people ended" if left_behind else "nobody"
 
 
@@ -123,6 +128,9 @@ async def stop_servers_of_disabled(process: Process, usernames: set[str]) -> Non
     """Stop what a disabled person started in the moment they were disabled."""
     async with process.factory() as services:
         disabled = await services.people().disabled()
+    attempts = Attempts()
     for username in sorted(usernames & disabled):
-        for server_name in await process.hub.servers_of(username):
-            await process.hub.stop_server(username, server_name)
+        with attempts.at(username):
+            for server_name in await process.hub.servers_of(username):
+                await process.hub.stop_server(username, server_name)
+    attempts.conclude()
