@@ -219,6 +219,16 @@ async def test_an_ended_series_keeps_its_period_and_takes_back_the_next(
         await services.series().end(ADMINISTRATOR, series.series_id, "again")
 
 
+async def test_nothing_is_carried_over_into_a_period_that_was_taken_back(
+    services: Accounting, lensing: str, clock: HeldClock
+) -> None:
+    series = await add(services, carry_over_percent=None)
+    await services.series().end(ADMINISTRATOR, series.series_id, "the project is over")
+    clock.advance(timedelta(days=40))
+    await services.series().materialise()
+    assert [record.amount for record in await made(services)] == [100 * CORE_HOUR, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

@@ -281,7 +281,8 @@ def _carried(
     now: datetime,
 ) -> Change | None:
     """The adjustment that ``after`` lacks; ``None`` if it has what it is due."""
-    due = max(left, 0)
+    is_over = series.until is not None and after.starts_at >= series.until
+    due = 0 if is_over else max(left, 0)
     if series.carry_over_percent is not None:
         due = min(due, series.amount * series.carry_over_percent // 100)
     earlier = [change for change in after.adjustments if (change.key or "").startswith(CARRY_KEY)]
