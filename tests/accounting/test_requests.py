@@ -19,7 +19,7 @@ from dachub.accounting.models import (
     TooManyRequests,
 )
 from dachub.accounting.services import Accounting
-from dachub.accounting.services.requests import OPEN_MAX
+from dachub.accounting.services.requests import A_DAY_MAX, OPEN_MAX
 from dachub.config import Settings
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.tables import PersonRow
@@ -235,6 +235,17 @@ async def test_a_group_cannot_flood_the_administrators(services: Accounting, len
         await ask(services, PI)
     await services.requests().withdraw(MEMBER, last.request_id)
     await ask(services, PI)
+
+
+async def test_nor_by_withdrawing_what_they_asked_for(
+    services: Accounting, lensing: str, clock: HeldClock
+) -> None:
+    for _ in range(A_DAY_MAX):
+        await services.requests().withdraw(MEMBER, (await ask(services)).request_id)
+    with pytest.raises(TooManyRequests):
+        await ask(services)
+    clock.advance(timedelta(days=1))
+    await ask(services)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from dachub.accounting.models import (
@@ -28,6 +28,8 @@ from dachub.notices.services import NoticeService
 LIST_MAX = 1000
 OPEN_MAX = 20
 """Open requests a group may have: enough for people, too few to flood administrators."""
+A_DAY_MAX = 50
+"""Requests of a group in a day, those withdrawn at once too: each tells all administrators."""
 REASON_MAX_CHARACTERS = 1000
 
 
@@ -82,6 +84,12 @@ class RequestService:
             raise TooManyRequests(
                 f"{OPEN_MAX} requests of the group '{group}' wait for a decision already. "
                 "Withdraw some, or wait until they are decided."
+            )
+        day_ago = self._clock.now() - timedelta(days=1)
+        if await self._store.count_since(group, day_ago) >= A_DAY_MAX:
+            raise TooManyRequests(
+                f"The group '{group}' has asked {A_DAY_MAX} times in a day. Ask again tomorrow, or "
+                "speak to the administrators."
             )
         made = await self._store.add(
             group=group,

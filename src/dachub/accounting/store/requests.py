@@ -84,6 +84,15 @@ class RequestStore:
             or 0
         )
 
+    async def count_since(self, group: str, since: datetime) -> int:
+        """How many requests of a group were made since a moment, whatever became of them."""
+        return (
+            await self._session.scalar(
+                select(func.count()).where(Row.group == group, Row.created_at > since)
+            )
+            or 0
+        )
+
     async def list(
         self,
         *,
