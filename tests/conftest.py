@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -141,6 +142,19 @@ def migrated_template(databases: Databases) -> str:
 def database_url(databases: Databases, migrated_template: str) -> str:
     """URL of a migrated database of the test's own, for tests that commit."""
     return databases.create(template=migrated_template)
+
+
+OwnLoop = tuple[asyncio.AbstractEventLoop, AsyncEngine]
+
+
+@pytest.fixture(scope="module")
+def own_loop(databases: Databases, migrated_template: str) -> Iterator[OwnLoop]:
+    """An engine on a loop of its own, for tests that commit: Hypothesis calls plain functions."""
+    loop = asyncio.new_event_loop()
+    engine = create_engine(databases.create(template=migrated_template))
+    yield loop, engine
+    loop.run_until_complete(engine.dispose())
+    loop.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID, uuid5
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.accounting.conftest import ADMINISTRATOR, accounting, event
+from tests.conftest import OwnLoop
 
 from dachub.accounting.models import End, Life, Start
 from dachub.accounting.services import Accounting
@@ -191,19 +191,8 @@ async def tell_and_check(
         await session.close()
 
 
-@pytest.fixture(scope="module")
-def own_loop_engine(databases: object, migrated_template: str) -> object:
-    """An engine on a loop of its own: Hypothesis calls plain functions."""
-    url = databases.create(template=migrated_template)  # type: ignore[attr-defined]
-    loop = asyncio.new_event_loop()
-    engine = create_engine(url)
-    yield loop, engine
-    loop.run_until_complete(engine.dispose())
-    loop.close()
-
-
 @settings(
-    max_examples=300,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -211,9 +200,9 @@ def own_loop_engine(databases: object, migrated_template: str) -> object:
 def test_sums_by_day_user_group_and_session_always_agree(
     history: list[Ran],
     data: st.DataObject,
-    own_loop_engine: tuple[asyncio.AbstractEventLoop, AsyncEngine],
+    own_loop: OwnLoop,
 ) -> None:
-    loop, engine = own_loop_engine
+    loop, engine = own_loop
     told = [one for ran in history for one in ran.told]
     kept = data.draw(st.lists(st.sampled_from(told), min_size=1, max_size=2 * len(told)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(kept)), max_size=3)))
@@ -235,7 +224,7 @@ lives = st.one_of(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(lives, min_size=1, max_size=4))
 def test_what_is_known_does_not_depend_on_the_order(known: list[Life]) -> None:
     results = set()

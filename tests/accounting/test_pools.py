@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID, uuid5
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.accounting.conftest import ADMINISTRATOR, accounting, life
-from tests.conftest import Databases
+from tests.conftest import OwnLoop
 
 from dachub.accounting.models import Grant, Span
 from dachub.accounting.services import Accounting
 from dachub.accounting.services.balance import left_of, pool, stretches, stretches_of
 from dachub.accounting.store.quota import QuotaStore
 from dachub.infra.clock import HeldClock
-from dachub.infra.database import create_engine
 from dachub.model.sessions import SessionDescription
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 
@@ -70,7 +67,7 @@ def used(
     ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(grants_of_days, use_of_days, st.integers(0, DAYS - 1))
 def test_charging_stretch_by_stretch_is_charging_day_by_day(
     grants: list[Grant], use: list[int], now: int
@@ -85,7 +82,7 @@ def test_charging_stretch_by_stretch_is_charging_day_by_day(
         assert result.allocated == sum(grants[i].amount for i in in_force)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(grants_of_days, use_of_days)
 def test_all_that_is_used_while_something_is_allocated_is_charged_exactly_once(
     grants: list[Grant], use: list[int]
@@ -118,20 +115,8 @@ cuts = st.lists(st.integers(1, 14 * 86400 - 1), max_size=4, unique=True).map(sor
 changes = st.lists(st.integers(-50, 100), max_size=5)
 
 
-@pytest.fixture(scope="module")
-def own_loop_engine(
-    databases: Databases, migrated_template: str
-) -> Iterator[tuple[asyncio.AbstractEventLoop, AsyncEngine]]:
-    """An engine on a loop of its own: Hypothesis calls plain functions."""
-    loop = asyncio.new_event_loop()
-    engine = create_engine(databases.create(template=migrated_template))
-    yield loop, engine
-    loop.run_until_complete(engine.dispose())
-    loop.close()
-
-
 @settings(
-    max_examples=60,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -141,9 +126,9 @@ def test_allocations_members_and_reports_agree_to_the_unit(
     ages: list[int],
     appended: list[int],
     is_counted: bool,
-    own_loop_engine: tuple[asyncio.AbstractEventLoop, AsyncEngine],
+    own_loop: OwnLoop,
 ) -> None:
-    loop, engine = own_loop_engine
+    loop, engine = own_loop
 
     async def check() -> None:
         async with AsyncSession(engine, expire_on_commit=False) as session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,19 +10,17 @@ from itertools import pairwise
 from typing import get_args
 from uuid import UUID, uuid5
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.accounting.conftest import ADMINISTRATOR, accounting, life
-from tests.conftest import Databases
+from tests.conftest import OwnLoop
 
 from dachub.accounting.services import Accounting
 from dachub.accounting.tables import SegmentRow
 from dachub.directory.tables import AffiliationRow, GroupRow, PersonRow
 from dachub.infra.clock import HeldClock
-from dachub.infra.database import create_engine
 from dachub.model.sessions import SessionDescription
 from dachub.model.usage import Policy, Resource, UsageDimension
 
@@ -324,20 +321,8 @@ async def live_and_check(
         await session.rollback()
 
 
-@pytest.fixture(scope="module")
-def own_loop(
-    databases: Databases, migrated_template: str
-) -> Iterator[tuple[asyncio.AbstractEventLoop, AsyncEngine]]:
-    """An engine on a loop of its own: Hypothesis calls plain functions."""
-    loop = asyncio.new_event_loop()
-    engine = create_engine(databases.create(template=migrated_template))
-    yield loop, engine
-    loop.run_until_complete(engine.dispose())
-    loop.close()
-
-
 @settings(
-    max_examples=40,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -350,7 +335,7 @@ def test_sums_agree_whatever_happened_and_was_corrected(
     history: tuple[Case, ...],
     cuts: list[datetime],
     midnight: bool,
-    own_loop: tuple[asyncio.AbstractEventLoop, AsyncEngine],
+    own_loop: OwnLoop,
 ) -> None:
     loop, engine = own_loop
     inner = [cut for cut in cuts if cut > BEGINNING]

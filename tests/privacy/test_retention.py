@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from tests.conftest import Databases
+from tests.conftest import OwnLoop
 from tests.privacy.conftest import ADMIN, fill, holds, ran, session_of, sign_in, told
 
 from dachub.accounting.tables import UsageDayRow
 from dachub.config import Settings
 from dachub.directory.tables import AffiliationRow, AuditRow, MembershipRow
 from dachub.infra.clock import HeldClock
-from dachub.infra.database import create_engine
 from dachub.model.names import UNKNOWN_PERSON, is_pseudonym
 from dachub.model.people import RefusalRecord
 from dachub.model.usage import UsageDimension, UsageReport
@@ -208,19 +205,8 @@ def histories(draw: st.DrawFn) -> list[Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def own_loop(
-    databases: Databases, migrated_template: str
-) -> Iterator[tuple[asyncio.AbstractEventLoop, AsyncEngine]]:
-    loop = asyncio.new_event_loop()
-    engine = create_engine(databases.create(template=migrated_template))
-    yield loop, engine
-    loop.run_until_complete(engine.dispose())
-    loop.close()
-
-
 @settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -228,7 +214,7 @@ def own_loop(
 def test_no_report_but_by_user_tells_before_from_after(
     history: list[Any],
     data: st.DataObject,
-    own_loop: tuple[asyncio.AbstractEventLoop, AsyncEngine],
+    own_loop: OwnLoop,
 ) -> None:
     loop, engine = own_loop
     days = data.draw(st.integers(1, 1500))

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from tests.conftest import Databases
+from tests.conftest import OwnLoop
 from tests.reports.conftest import OPERATOR, ApelServer, ran, session_id, utc
 
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
-from dachub.infra.database import create_engine
 from dachub.model.exports import ExportFormat
 from dachub.reports.formats import slurm
 from dachub.reports.services import Output
@@ -61,18 +57,6 @@ def months(since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
     while edges[-1] < until:
         edges.append((edges[-1] + 32 * DAY).replace(day=1))
     return list(pairwise(edges))
-
-
-@pytest.fixture(scope="module")
-def own_loop(
-    databases: Databases, migrated_template: str
-) -> Iterator[tuple[asyncio.AbstractEventLoop, AsyncEngine]]:
-    """An engine on a loop of its own: Hypothesis calls plain functions."""
-    loop = asyncio.new_event_loop()
-    engine = create_engine(databases.create(template=migrated_template))
-    yield loop, engine
-    loop.run_until_complete(engine.dispose())
-    loop.close()
 
 
 async def check(
@@ -174,7 +158,7 @@ async def check_months(services: Factory, server: ApelServer, told_until: dateti
 
 
 @settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -187,7 +171,7 @@ def test_lines_and_months_add_up_to_the_ledger(
     history: list[tuple[str, datetime, datetime | None, str, str, int]],
     cut: datetime,
     corrected: list[tuple[int, datetime | None]],
-    own_loop: tuple[asyncio.AbstractEventLoop, AsyncEngine],
+    own_loop: OwnLoop,
 ) -> None:
     loop, engine = own_loop
     loop.run_until_complete(check(engine, history, cut, corrected))
