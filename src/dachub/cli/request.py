@@ -74,7 +74,7 @@ def grant(
         datetime | None,
         typer.Option(
             "--since", parser=moment, metavar="TIME",
-            help="Begin (UTC) of a new allocation, instead of adding to the one in force.",
+            help="Beginning (UTC) of a new allocation, instead of adding to the one in force.",
         ),
     ] = None,
     ends_at: Annotated[

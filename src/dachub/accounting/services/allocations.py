@@ -13,6 +13,7 @@ from dachub.accounting.store.allocations import AllocationStore
 from dachub.accounting.store.quota import QuotaStore
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService
+from dachub.directory.services.text import given_reason
 from dachub.infra.clock import Clock
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
@@ -22,7 +23,6 @@ from dachub.model.usage import AllocationRecord, Policy, QuotaPolicy, Resource
 from dachub.notices.services import NoticeService
 
 AMOUNT_MAX = 10**30
-REASON_MAX_CHARACTERS = 1000
 ID_MAX = 2**31 - 1
 
 
@@ -329,16 +329,5 @@ def spoken(amount: int, resource: Resource) -> str:
 
 
 def checked_reason(reason: str) -> str:
-    """The reason, in one line.
-
-    Raises
-    ------
-    InvalidInput
-        Without one, or if it is too long.
-    """
-    reason = " ".join(reason.replace("\0", " ").split())
-    if not reason:
-        raise InvalidInput("Give the reason: it stands beside the amount for ever.")
-    if len(reason) > REASON_MAX_CHARACTERS:
-        raise InvalidInput(f"The reason is longer than {REASON_MAX_CHARACTERS} characters.")
-    return reason
+    """The reason, as :func:`given_reason` has it."""
+    return given_reason(reason, "Give the reason: it stands beside the amount for ever.")

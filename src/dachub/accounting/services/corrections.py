@@ -22,13 +22,12 @@ from dachub.accounting.services.sessions import SessionService
 from dachub.accounting.store.corrections import CorrectionStore
 from dachub.directory.models import Principal
 from dachub.directory.services import AuditService
-from dachub.directory.services.text import clean
+from dachub.directory.services.text import given_reason
 from dachub.infra.clock import Clock
 from dachub.model.problems import InvalidInput, NotFound
 from dachub.model.sessions import Correction, CorrectionAction, SessionRecord
 from dachub.model.units import whole_second
 
-REASON_MAX_CHARACTERS = 1000
 _DONE = {
     CorrectionAction.VOID: "session-voided",
     CorrectionAction.AMEND: "session-amended",
@@ -137,7 +136,7 @@ class CorrectionService:
             action=action,
             started_at=_moment(started_at),
             ended_at=_moment(ended_at),
-            reason=_checked(reason),
+            reason=given_reason(reason, "Give the reason: it stands beside the session for ever."),
             author=by.name,
             at=self._clock.now(),
         )
@@ -201,10 +200,3 @@ def _moment(moment: datetime | None) -> datetime | None:
         return None if moment is None else whole_second(moment)
     except ValueError as error:
         raise InvalidPeriod(f"The time cannot be understood: {error}.") from error
-
-
-def _checked(reason: str) -> str:
-    reason = clean(reason, REASON_MAX_CHARACTERS)
-    if not reason:
-        raise InvalidInput("Give the reason: it stands beside the session for ever.")
-    return reason

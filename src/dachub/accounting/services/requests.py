@@ -16,7 +16,7 @@ from dachub.accounting.services.allocations import ID_MAX, AllocationService, ba
 from dachub.accounting.store.requests import RequestStore
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
-from dachub.directory.services.text import clean
+from dachub.directory.services.text import REASON_MAX_CHARACTERS, clean, given_reason
 from dachub.infra.clock import Clock
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
@@ -30,7 +30,6 @@ OPEN_MAX = 20
 """Open requests a group may have: enough for people, too few to flood administrators."""
 A_DAY_MAX = 50
 """Requests of a group in a day, those withdrawn at once too: each tells all administrators."""
-REASON_MAX_CHARACTERS = 1000
 
 
 class RequestService:
@@ -78,7 +77,7 @@ class RequestService:
         wanted = base_units(amount, resource)
         if wanted <= 0:
             raise InvalidAmount("Ask for more than nothing.")
-        reason = _checked(reason, "Say why: who decides sees only what you write here.")
+        reason = given_reason(reason, "Say why: who decides sees only what you write here.")
         title = await self._groups.title(group) or group
         if await self._store.count_open(group) >= OPEN_MAX:
             raise TooManyRequests(
@@ -163,7 +162,7 @@ class RequestService:
         PermissionDenied, NotFound, InvalidInput, RequestDecided
         """
         by.require_administrator()
-        reason = _checked(reason, "Give the reason: who asked is told.")
+        reason = given_reason(reason, "Give the reason: who asked is told.")
         return await self._decide(by, await self._open(request_id), RequestState.DECLINED, reason)
 
     async def withdraw(self, by: Principal, request_id: int) -> AllocationRequest:
@@ -332,13 +331,6 @@ class RequestService:
             resource=request.resource.value,
             **{key: value for key, value in details.items() if value not in (None, "")},
         )
-
-
-def _checked(reason: str, missing: str) -> str:
-    reason = clean(reason, REASON_MAX_CHARACTERS)
-    if not reason:
-        raise InvalidInput(missing)
-    return reason
 
 
 def _no_request(request_id: int) -> NotFound:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from dachub.directory.models import AccountDisabled, LeftBehind, Principal, PrincipalKind
 from dachub.directory.services.audit import AuditService
-from dachub.directory.services.text import clean
+from dachub.directory.services.text import clean, given_reason
 from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import PersonStore
 from dachub.infra.clock import Clock
 from dachub.model.people import Person, institution
-from dachub.model.problems import Conflict, InvalidInput, NotFound
+from dachub.model.problems import Conflict, NotFound
 
 PEOPLE_MAX = 1000
 
@@ -151,9 +151,9 @@ class PeopleService:
             If an administrator would lock themselves out.
         """
         by.require_administrator()
-        reason = clean(reason, 500).rstrip(".")
-        if not reason:
-            raise InvalidInput("Give the reason: the person and other administrators see it.")
+        reason = given_reason(
+            reason.rstrip(". "), "Give the reason: the person and other administrators see it."
+        )
         if by.name == username:
             raise Conflict("You cannot disable yourself; ask another administrator.")
         person = await self._locked(username)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService, PseudonymService
-from dachub.directory.services.text import clean
+from dachub.directory.services.text import clean, given_reason
 from dachub.infra.clock import Clock
 from dachub.model.names import is_pseudonym
 from dachub.model.people import Person
@@ -68,9 +68,9 @@ class ForgettingService:
             If it was asked for already.
         """
         by.require_administrator()
-        reason = clean(reason, 500)
-        if not reason:
-            raise InvalidInput("Give the reason, without the name: it is kept in the audit log.")
+        reason = given_reason(
+            reason, "Give the reason, without the name: it is kept in the audit log."
+        )
         if is_pseudonym(username):
             raise InvalidInput(f"'{clean(username, 40)}' is a pseudonym: that person is forgotten.")
         await self._people.disable(by, username, DISABLED_BECAUSE)

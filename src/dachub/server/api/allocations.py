@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dachub.model.names import GROUP_SLUG_PATTERN, GroupSlug
 from dachub.model.usage import AllocationRecord, Policy, QuotaPolicy, Resource
-from dachub.server.api.parameters import errors
+from dachub.server.api.parameters import Reason, SmallIdPath, errors
 from dachub.server.dependencies import Caller, Services
 
 router = APIRouter(prefix="/allocations", tags=["allocations"])
 
 Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=6, ge=-(10**12), le=10**12)]
-
-AllocationPath = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class NewAllocation(BaseModel):
@@ -35,7 +33,7 @@ class NewAllocation(BaseModel):
         default=Policy.DENY,
         description="What happens in the end, or a whole policy; what it leaves out is the site's",
     )
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 class NewAdjustment(BaseModel):
@@ -48,7 +46,7 @@ class NewAdjustment(BaseModel):
     )
     ends_at: AwareDatetime | None = None
     policy: Policy | QuotaPolicy | None = None
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 @router.get("", responses=errors(404))
@@ -62,9 +60,7 @@ async def allocations(
 
 
 @router.get("/{allocation_id}", responses=errors(404))
-async def show(
-    allocation_id: AllocationPath, caller: Caller, services: Services
-) -> AllocationRecord:
+async def show(allocation_id: SmallIdPath, caller: Caller, services: Services) -> AllocationRecord:
     """Show an allocation, and every adjustment that it came by."""
     return await services.allocations().show(caller, allocation_id)
 
@@ -86,7 +82,7 @@ async def create(new: NewAllocation, caller: Caller, services: Services) -> Allo
 
 @router.post("/{allocation_id}/adjustments", status_code=201, responses=errors(404, 409))
 async def adjust(
-    allocation_id: AllocationPath,
+    allocation_id: SmallIdPath,
     change: NewAdjustment,
     caller: Caller,
     services: Services,

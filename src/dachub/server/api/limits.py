@@ -11,7 +11,7 @@ from dachub.model.allocations import MemberBalance, MemberLimit
 from dachub.model.people import Role
 from dachub.model.usage import GroupBalance, Resource
 from dachub.server.api.allocations import Amount
-from dachub.server.api.parameters import GroupPath, UsernamePath, errors
+from dachub.server.api.parameters import GroupPath, Reason, UsernamePath, errors
 from dachub.server.dependencies import Caller, Services
 
 router = APIRouter(prefix="/groups/{group}", tags=["groups"])
@@ -24,7 +24,7 @@ class NewLimit(BaseModel):
 
     resource: Resource = Resource.CORE_HOURS
     amount: Amount | None = Field(description="In core-hours and the like")
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 @router.get("/balances", responses=errors(404))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
+from dachub.directory.services.text import REASON_MAX_CHARACTERS
 from dachub.model.names import GROUP_SLUG_PATTERN, USERNAME_PATTERN
 from dachub.model.problems import Problem
 
 MAX_ID = 2**63 - 1
+MAX_SMALL_ID = 2**31 - 1
 
+Reason = Annotated[str, Field(min_length=1, max_length=REASON_MAX_CHARACTERS)]
+SmallIdPath = Annotated[int, Path(ge=1, le=MAX_SMALL_ID)]
 UsernamePath = Annotated[str, Path(pattern=USERNAME_PATTERN, max_length=32)]
 GroupPath = Annotated[str, Path(pattern=GROUP_SLUG_PATTERN, max_length=20)]
 UserQuery = Annotated[str | None, Query(alias="user", pattern=USERNAME_PATTERN, max_length=32)]

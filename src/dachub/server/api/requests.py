@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from dachub.directory.services.text import REASON_MAX_CHARACTERS
 from dachub.model.names import GroupSlug
 from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.usage import Resource
 from dachub.server.api.allocations import Amount
-from dachub.server.api.parameters import BeforeQuery, GroupQuery, errors
+from dachub.server.api.parameters import BeforeQuery, GroupQuery, Reason, SmallIdPath, errors
 from dachub.server.dependencies import Caller, Services
 
 router = APIRouter(prefix="/requests", tags=["requests"])
-
-RequestId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class NewRequest(BaseModel):
@@ -28,7 +27,7 @@ class NewRequest(BaseModel):
     group: GroupSlug
     resource: Resource = Resource.CORE_HOURS
     amount: Amount
-    reason: str = Field(min_length=1, max_length=1000)
+    reason: Reason
 
 
 class Granting(BaseModel):
@@ -40,7 +39,7 @@ class Granting(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     amount: Amount | None = None
-    reason: str = Field(default="", max_length=1000)
+    reason: str = Field(default="", max_length=REASON_MAX_CHARACTERS)
     starts_at: AwareDatetime | None = None
     ends_at: AwareDatetime | None = None
 
@@ -50,7 +49,7 @@ class Refusal(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(min_length=1, max_length=1000)
+    reason: Reason
 
 
 @router.get("", responses=errors())
@@ -77,14 +76,14 @@ async def ask(new: NewRequest, caller: Caller, services: Services) -> Allocation
 
 
 @router.get("/{request_id}", responses=errors(404))
-async def show(request_id: RequestId, caller: Caller, services: Services) -> AllocationRequest:
+async def show(request_id: SmallIdPath, caller: Caller, services: Services) -> AllocationRequest:
     """Show a request."""
     return await services.requests().show(caller, request_id)
 
 
 @router.post("/{request_id}/grant", responses=errors(404, 409))
 async def grant(
-    request_id: RequestId, granting: Granting, caller: Caller, services: Services
+    request_id: SmallIdPath, granting: Granting, caller: Caller, services: Services
 ) -> AllocationRequest:
     """Grant a request, as it is or changed."""
     return await services.requests().grant(
@@ -99,13 +98,15 @@ async def grant(
 
 @router.post("/{request_id}/decline", responses=errors(404, 409))
 async def decline(
-    request_id: RequestId, refusal: Refusal, caller: Caller, services: Services
+    request_id: SmallIdPath, refusal: Refusal, caller: Caller, services: Services
 ) -> AllocationRequest:
     """Decline a request; who asked is told why."""
     return await services.requests().decline(caller, request_id, refusal.reason)
 
 
 @router.post("/{request_id}/withdraw", responses=errors(404, 409))
-async def withdraw(request_id: RequestId, caller: Caller, services: Services) -> AllocationRequest:
+async def withdraw(
+    request_id: SmallIdPath, caller: Caller, services: Services
+) -> AllocationRequest:
     """Take back one's own request."""
     return await services.requests().withdraw(caller, request_id)

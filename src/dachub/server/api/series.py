@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dachub.model.allocations import AllocationSeries, Recurrence
 from dachub.model.names import GroupSlug
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 from dachub.server.api.allocations import Amount
-from dachub.server.api.parameters import GroupQuery, errors
+from dachub.server.api.parameters import GroupQuery, Reason, SmallIdPath, errors
 from dachub.server.dependencies import Caller, Services
 
 router = APIRouter(prefix="/series", tags=["allocations"])
@@ -35,7 +34,7 @@ class NewSeries(BaseModel):
         default=0, ge=0, le=100, description="Of the amount at most; null for all that is left"
     )
     policy: Policy | QuotaPolicy | None = None
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 class SeriesEnd(BaseModel):
@@ -43,7 +42,7 @@ class SeriesEnd(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 @router.get("", responses=errors(404))
@@ -62,7 +61,7 @@ async def add(new: NewSeries, caller: Caller, services: Services) -> AllocationS
 
 @router.post("/{series_id}/end", responses=errors(404, 409))
 async def end(
-    series_id: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    series_id: SmallIdPath,
     ending: SeriesEnd,
     caller: Caller,
     services: Services,

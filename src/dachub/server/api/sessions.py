@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from dachub.model.sessions import Correction, CorrectionAction, SessionRecord
 from dachub.model.usage import AuthorizeRequest, Decision
 from dachub.server.api.parameters import (
     GroupQuery,
+    Reason,
     SinceQuery,
     UntilQuery,
     UserQuery,
@@ -20,8 +21,6 @@ from dachub.server.api.parameters import (
 )
 from dachub.server.dependencies import Caller, CurrentProcess, HubOnly, Services
 from dachub.server.stopping import request_stop
-
-REASON_MAX_CHARACTERS = 1000
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
@@ -41,7 +40,7 @@ class NewCorrection(BaseModel):
     action: CorrectionAction
     started_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
-    reason: str = Field(min_length=1, max_length=REASON_MAX_CHARACTERS)
+    reason: Reason
 
 
 @router.get("", responses=errors(404))

@@ -12,7 +12,14 @@ from dachub.directory.models import Principal
 from dachub.model.names import GroupSlug, Username
 from dachub.model.problems import InvalidInput
 from dachub.model.storage import StorageArea, StorageLimit, StorageSample, StorageUse
-from dachub.server.api.parameters import GroupQuery, SinceQuery, UntilQuery, UserQuery, errors
+from dachub.server.api.parameters import (
+    GroupQuery,
+    Reason,
+    SinceQuery,
+    UntilQuery,
+    UserQuery,
+    errors,
+)
 from dachub.server.dependencies import Caller, CurrentProcess, Services
 from dachub.server.sampling import REQUESTS
 
@@ -30,7 +37,7 @@ class NewLimit(BaseModel):
     group: GroupSlug | None = None
     bytes: int | None = Field(default=None, ge=0, le=2**60)
     files: int | None = Field(default=None, ge=0, le=2**60)
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 @router.get("", responses=errors())
@@ -84,7 +91,7 @@ async def set_limit(new: NewLimit, caller: Caller, services: Services) -> Storag
     """Except a person or group from the site's limits; the reason stays."""
     caller.require_administrator()
     if (new.user is None) == (new.group is None):
-        raise InvalidInput("Name a user or a group: a limit is one of them's.")
+        raise InvalidInput("Name a user or a group: a limit is of one of them.")
     area, owner = _place(caller, new.user, new.group)
     return await services.storage_limits().set(
         caller, area, owner, limit_bytes=new.bytes, limit_files=new.files, reason=new.reason

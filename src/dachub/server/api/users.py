@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dachub.model.names import Username
 from dachub.model.people import Person
 from dachub.privacy.models import ForgettingAsked
-from dachub.server.api.parameters import UsernamePath, errors
+from dachub.server.api.parameters import Reason, UsernamePath, errors
 from dachub.server.dependencies import AdministratorOnly, Caller, CurrentProcess, Services
 
 router = APIRouter(prefix="/users", tags=["people"])
@@ -34,7 +34,7 @@ class Disabling(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 class ToForget(BaseModel):
@@ -42,9 +42,7 @@ class ToForget(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(
-        min_length=1, max_length=500, description="Kept in the audit log: without the name"
-    )
+    reason: Reason = Field(description="Kept in the audit log: without the name")
     delete_home: bool = Field(default=False, description="Their home directory goes too")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from dachub.model.problems import DachubError
 from dachub.model.units import midnight
+from dachub.server.api.parameters import SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.formats import WHEN_SPENT
@@ -29,7 +29,6 @@ from dachub.server.portal.pages import Visit, Visitor
 
 router = APIRouter(prefix="/groups/{slug}", include_in_schema=False)
 
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Change = Callable[[Factory], Awaitable[str]]
 CARRY_OVER = {
     "0": "nothing",
@@ -97,7 +96,9 @@ async def add(slug: Slug, visit: Visitor, form: Submitted) -> Response:
 
 
 @router.post("/allocations/{allocation_id}/adjustments")
-async def adjust(slug: Slug, allocation_id: Id, visit: Visitor, form: Submitted) -> Response:
+async def adjust(
+    slug: Slug, allocation_id: SmallIdPath, visit: Visitor, form: Submitted
+) -> Response:
     """Change an allocation's amount, end or policy, with a reason that stays."""
 
     async def change(factory: Factory) -> str:
@@ -141,7 +142,9 @@ async def add_series(slug: Slug, visit: Visitor, form: Submitted) -> Response:
 
 
 @router.post("/series/{series_id}/end")
-async def end_series(slug: Slug, series_id: Id, visit: Visitor, form: Submitted) -> Response:
+async def end_series(
+    slug: Slug, series_id: SmallIdPath, visit: Visitor, form: Submitted
+) -> Response:
     """Let no further period of a series begin."""
 
     async def change(factory: Factory) -> str:

@@ -15,11 +15,12 @@ from dachub.model.names import Username
 from dachub.model.people import Group, MembershipRecord, Role, Source
 from dachub.model.problems import DachubError, NotFound
 from dachub.model.usage import GroupBalance, Resource
+from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted
 from dachub.server.portal.frame import Slug, group_frame
-from dachub.server.portal.grants import TIME_UNITS, UNITS, Amount, Reason
+from dachub.server.portal.grants import TIME_UNITS, UNITS, Amount
 from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.portal.tables import AskedSort, sorted_rows
 

@@ -11,6 +11,7 @@ from dachub.model.names import Username
 from dachub.model.problems import DachubError
 from dachub.model.storage import StorageArea
 from dachub.model.usage import UsageDimension, UsageReport
+from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
@@ -48,13 +49,13 @@ class AccountFields(Fields):
 class ReasonFields(Fields):
     """Why somebody is disabled."""
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 class ForgetFields(Fields):
     """Why somebody is forgotten."""
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
     again: str = Field(max_length=32)
     delete_home: bool = False
 

@@ -7,13 +7,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from dachub.directory.services.text import REASON_MAX_CHARACTERS
 from dachub.model.problems import DachubError
 from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.units import midnight
 from dachub.model.usage import Resource
+from dachub.server.api.parameters import Reason, SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted
@@ -25,7 +27,6 @@ router = APIRouter(include_in_schema=False)
 
 REQUESTS_PER_PAGE = 50
 Amount = Annotated[Decimal, Field(gt=0, max_digits=15, decimal_places=3)]
-RequestId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Before = Annotated[int | None, Query(ge=1)]
 
 
@@ -34,14 +35,14 @@ class RequestFields(Fields):
 
     resource: Resource
     amount: Amount
-    reason: str = Field(min_length=1, max_length=1000)
+    reason: Reason
 
 
 class GrantFields(Fields):
     """What is given; without days the allocation in force grows."""
 
     amount: Amount
-    reason: str = Field(default="", max_length=1000)
+    reason: str = Field(default="", max_length=REASON_MAX_CHARACTERS)
     first: date | None = None
     last: date | None = None
 
@@ -49,7 +50,7 @@ class GrantFields(Fields):
 class RefusalFields(Fields):
     """Why nothing is given."""
 
-    reason: str = Field(min_length=1, max_length=1000)
+    reason: Reason
 
 
 def typed_amount(amount: int, resource: Resource) -> str:
@@ -131,7 +132,7 @@ async def ask(slug: Slug, visit: Visitor, form: Submitted) -> Response:
 
 
 @router.post("/groups/{slug}/requests/{request_id}/withdraw")
-async def withdraw(slug: Slug, request_id: RequestId, visit: Visitor, _: Submitted) -> Response:
+async def withdraw(slug: Slug, request_id: SmallIdPath, visit: Visitor, _: Submitted) -> Response:
     """Take back one's own request."""
     async with visit.process.factory() as factory:
         await factory.requests().withdraw(visit.caller, request_id)
@@ -173,7 +174,7 @@ async def all_requests(visit: Visitor, factory: Services, before: Before = None)
 
 
 @router.post("/admin/requests/{request_id}/grant")
-async def grant(request_id: RequestId, visit: Visitor, form: Submitted) -> Response:
+async def grant(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
     """Grant a request, as it is or changed."""
     visit.caller.require_administrator()
     try:
@@ -198,7 +199,7 @@ async def grant(request_id: RequestId, visit: Visitor, form: Submitted) -> Respo
 
 
 @router.post("/admin/requests/{request_id}/decline")
-async def decline(request_id: RequestId, visit: Visitor, form: Submitted) -> Response:
+async def decline(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
     """Decline a request; who asked is told why."""
     visit.caller.require_administrator()
     try:

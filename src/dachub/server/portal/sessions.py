@@ -7,11 +7,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
 
 from dachub.directory.models import Principal
 from dachub.model.problems import DachubError
 from dachub.model.sessions import CorrectionAction, SessionRecord
+from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod
@@ -101,7 +101,7 @@ class CorrectionFields(Fields):
     action: CorrectionAction
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    reason: str = Field(min_length=1, max_length=1000)
+    reason: Reason
 
 
 async def _session_page(visit: Visit, factory: Factory, session_id: UUID, form: Form) -> Response:

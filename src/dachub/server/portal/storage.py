@@ -12,6 +12,7 @@ from pydantic import Field
 from dachub.model.problems import DachubError
 from dachub.model.storage import StorageArea, StorageSample, StorageUse
 from dachub.model.units import BYTES_PER_GIB
+from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
@@ -55,7 +56,7 @@ class LimitFields(Fields):
 
     gib: float | None = Field(default=None, ge=0, le=2**30)
     files: int | None = Field(default=None, ge=0, le=2**40)
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
     @property
     def limit_bytes(self) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dachub.accounting.services import AllocationService
 from dachub.directory.models import Principal
 from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services.text import given_reason
 from dachub.infra.clock import Clock
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput
@@ -17,7 +18,6 @@ from dachub.storage.settings import StorageSettings
 from dachub.storage.store.places import PlaceStore
 
 AMOUNT_MAX = 2**60
-REASON_MAX_CHARACTERS = 500
 FEW = 10
 """So many places are looked for by name; for more all are read."""
 LENIENT = (Policy.ALLOW, Policy.WARN)
@@ -110,9 +110,7 @@ class LimitService:
             allocations of the resource file-bytes.
         """
         by.require_administrator()
-        reason = " ".join(reason.replace("\0", " ").split())[:REASON_MAX_CHARACTERS]
-        if not reason:
-            raise InvalidInput("Give the reason: it stands beside the limit for ever.")
+        reason = given_reason(reason, "Give the reason: it stands beside the limit for ever.")
         if any(not 0 <= (limit or 0) <= AMOUNT_MAX for limit in (limit_bytes, limit_files)):
             raise InvalidInput(f"A limit lies between 0 and {AMOUNT_MAX}.")
         match area:
