@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from dachub.model.units import cores, last_day
 from dachub.model.usage import Resource
 from dachub.server.portal import formats
 
@@ -40,7 +41,7 @@ def test_bytes_are_told_in_gib(size_bytes: int, text: str) -> None:
 
 
 def test_cores_are_counted() -> None:
-    assert [formats.cores(n) for n in (1000, 250, 4000)] == ["1 core", "0.25 cores", "4 cores"]
+    assert [cores(n) for n in (1000, 250, 4000)] == ["1 core", "0.25 cores", "4 cores"]
 
 
 def test_a_moment_names_its_zone_and_can_be_read_by_machines() -> None:
@@ -68,4 +69,4 @@ def test_amounts_are_told_in_their_unit() -> None:
 
 
 def test_a_period_that_ends_at_midnight_has_the_day_before_as_its_last() -> None:
-    assert formats.last_day(datetime(2028, 1, 1, tzinfo=UTC)) == "2027-12-31"
+    assert last_day(datetime(2028, 1, 1, tzinfo=UTC)) == "2027-12-31"

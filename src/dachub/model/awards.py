@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from dachub.model.settings import Section
+from dachub.model.units import midnight
 from dachub.model.usage import Resource
 
 
@@ -30,12 +31,12 @@ class SiteAward(Section):
     @property
     def since(self) -> datetime:
         """Midnight at which it begins."""
-        return datetime(self.starts.year, self.starts.month, self.starts.day, tzinfo=UTC)
+        return midnight(self.starts)
 
     @property
     def until(self) -> datetime:
         """Midnight at which it has ended."""
-        return datetime(self.ends.year, self.ends.month, self.ends.day, tzinfo=UTC) + timedelta(1)
+        return midnight(self.ends) + timedelta(days=1)
 
 
 class AwardStanding(BaseModel):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 MILLI_CORES_PER_CORE = 1000
+SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3600
 MILLI_CORE_SECONDS_PER_CORE_HOUR = MILLI_CORES_PER_CORE * SECONDS_PER_HOUR
 BYTES_PER_KIB = 1024
+BYTES_PER_MIB = 1024**2
 BYTES_PER_GIB = 1024**3
 
 
@@ -19,6 +21,17 @@ def core_hours(milli_core_seconds: int) -> float:
 def core_seconds(milli_core_seconds: int) -> float:
     """Milli-core-seconds as core-seconds; exact to three decimals."""
     return milli_core_seconds / MILLI_CORES_PER_CORE
+
+
+def cores(milli_cores: int) -> str:
+    """Milli-cores as cores, for people."""
+    count = f"{milli_cores / MILLI_CORES_PER_CORE:g}"
+    return f"{count} core" if count == "1" else f"{count} cores"
+
+
+def share(part: int, whole: int) -> str:
+    """Part of a whole in per cent, for people."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def spoken_bytes(amount_bytes: int) -> str:
@@ -56,6 +69,11 @@ def day_start(moment: datetime) -> datetime:
 def midnight(day: date) -> datetime:
     """Midnight (UTC) at which ``day`` begins."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def last_day(until: datetime) -> str:
+    """The last day (UTC) of a period that ends before ``until``, for people."""
+    return (until.astimezone(UTC) - timedelta(seconds=1)).date().isoformat()
 
 
 def split_by_day(start: datetime, end: datetime) -> list[tuple[datetime, int]]:

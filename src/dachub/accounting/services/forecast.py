@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dachub.accounting.services.positions import Position
-from dachub.accounting.services.wording import SECONDS_PER_MINUTE, clock_time, cores, duration
+from dachub.accounting.services.wording import clock_time, duration
 from dachub.model.site import Size
+from dachub.model.units import SECONDS_PER_MINUTE, cores
 from dachub.model.usage import Policy, SizeForecast
 
 

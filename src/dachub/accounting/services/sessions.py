@@ -17,6 +17,7 @@ from dachub.model.sessions import SessionRecord
 
 LIMIT_MAX = 1000
 AT_ONCE = 5000
+"""Sessions that are read in one go where all of a period are wanted."""
 EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 NEVER = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 

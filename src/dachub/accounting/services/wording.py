@@ -10,10 +10,11 @@ from dachub.accounting.services.balance import Pool
 from dachub.accounting.services.policy import Step, StepKind, grace_amount, grace_ends_at
 from dachub.accounting.services.positions import MemberPosition, Position
 from dachub.model.notices import Severity
-from dachub.model.units import MILLI_CORES_PER_CORE, SECONDS_PER_HOUR
+from dachub.model.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 from dachub.model.usage import QuotaState, Resource
 
-SECONDS_PER_MINUTE = 60
+PRESSING_PERCENT = 90
+"""From then on a threshold is a warning, before that it is for information."""
 HOURS_TOLD = 48
 """Longer times are told in days."""
 
@@ -21,12 +22,6 @@ HOURS_TOLD = 48
 def amount(units: int, resource: Resource) -> str:
     """An amount in base units, to a tenth of what people speak of, without the unit."""
     return f"{units / resource.base_units:,.1f}"
-
-
-def cores(milli_cores: int) -> str:
-    """Milli-cores as cores."""
-    count = f"{milli_cores / MILLI_CORES_PER_CORE:g}"
-    return f"{count} core" if count == "1" else f"{count} cores"
 
 
 def duration(seconds: int) -> str:
@@ -89,7 +84,7 @@ def group_message(position: Position, ask: str) -> str:
     if not position.measured.is_spent:
         said += f"{amount(position.pool.left, resource)} are left."
     else:
-        said += f"nothing is left{_consequence(position, state)}."
+        said += f"nothing is left{_consequence(position)}."
     return f"{said} {_then(position.pool)} For more, ask {ask}."
 
 
@@ -133,7 +128,7 @@ def group_step(position: Position, step: Step, ask: str) -> Told:
             share = "" if spent else f"{step.percent} % of "
             title = f"{share}the {what} are used{' up' if spent else ''}"
             left = "Servers still start." if spent else ""
-            severity = Severity.INFO if step.percent < 90 else Severity.WARNING
+            severity = Severity.INFO if step.percent < PRESSING_PERCENT else Severity.WARNING
             return Told(severity, title[0].upper() + title[1:], _joined(used, left, then, more))
         case StepKind.GRACE:
             until = f"Servers still start{_grace(position)}; after that none do."
@@ -176,7 +171,7 @@ def member_step(position: Position, member: MemberPosition, step: Step, ask: str
         case StepKind.REOPENED:
             return Told(Severity.INFO, f"You may start servers on {group} again", used)
         case StepKind.WARNED:
-            severity = Severity.INFO if step.percent < 90 else Severity.WARNING
+            severity = Severity.INFO if step.percent < PRESSING_PERCENT else Severity.WARNING
             title = f"{step.percent} % of your {unit} in {group} are used"
             return Told(severity, title, f"{used} {more}")
         case StepKind.GRACE:
@@ -213,7 +208,8 @@ def _closed_without(state: QuotaState) -> str:
     return f"{said} and what runs is stopped" if state is QuotaState.STOPPING else said
 
 
-def _consequence(position: Position, state: QuotaState) -> str:
+def _consequence(position: Position) -> str:
+    state = position.standing.state
     if state is QuotaState.GRACE:
         return f"; servers still start{_grace(position)}, then none do"
     if state.may_start:
@@ -230,7 +226,7 @@ def _grace(position: Position) -> str:
         limits.append(f"{amount(extra, position.resource)} more {position.resource.unit} are used")
     ends_at = grace_ends_at(position.standing, position.policy)
     if ends_at is not None:
-        limits.append(f"{day_and_time(ends_at)}")
+        limits.append(day_and_time(ends_at))
     return f" until {' or until '.join(limits)}" if limits else " for now"
 
 

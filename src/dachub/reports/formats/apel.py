@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from dachub.model.sessions import SessionRecord
-from dachub.model.units import MILLI_CORES_PER_CORE
+from dachub.model.units import BYTES_PER_MIB, MILLI_CORES_PER_CORE
 from dachub.reports.formats.text import is_plain, plain
-from dachub.reports.models import InvalidRecord, Item
+from dachub.reports.models import COMPLETED, STARTED, InvalidRecord, Item
 from dachub.reports.settings import ReportSettings
 
 HEADER = "APEL-cloud-message: v0.4"
@@ -38,11 +38,10 @@ WHOLE = frozenset(
      "NetworkInbound", "NetworkOutbound", "PublicIPCount", "Memory", "Disk"}
 )  # fmt: skip
 DECIMAL = frozenset({"CpuCount", "Benchmark"})
-STATUSES = frozenset({"started", "completed", "suspended"})
+STATUSES = frozenset({STARTED, COMPLETED, "suspended"})
 TEXT_MAX = 255
 WITHHELD = "withheld"
 
-_MIB = 2**20
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _WHOLE = re.compile(r"(0|[1-9]\d{0,17})\Z", re.ASCII)
 _DECIMAL = re.compile(r"(0|[1-9]\d{0,6})(\.\d{1,3})?\Z", re.ASCII)
@@ -53,7 +52,7 @@ _NULLS = frozenset({"none", "null", ""})
 def cloud_record(session: SessionRecord, item: Item, settings: ReportSettings) -> str:
     """The record of a session as it stood at ``item.measured_at``; not yet checked."""
     name = session.username if settings.apel_usernames else WITHHELD
-    completed = item.status == "completed"
+    completed = item.status == COMPLETED
     values: dict[str, object] = {
         # The month that a record counts for is the one in which this second lies.
         "RecordCreateTime": _epoch(item.measured_at) - (0 if completed else 1),
@@ -70,7 +69,7 @@ def cloud_record(session: SessionRecord, item: Item, settings: ReportSettings) -
         "WallDuration": item.seconds,
         "CpuDuration": item.milli_core_seconds // MILLI_CORES_PER_CORE,
         "CpuCount": f"{Decimal(_milli_cores(session, item)) / MILLI_CORES_PER_CORE:.3f}",
-        "Memory": -(-session.memory_bytes // _MIB),
+        "Memory": -(-session.memory_bytes // BYTES_PER_MIB),
         "ImageId": _text(session.environment) or "unknown",
         "CloudType": "dachub",
     }
@@ -116,7 +115,7 @@ def read_record(text: str) -> Measured:
     status = values["Status"]
     start, created = int(values["StartTime"]), int(values["RecordCreateTime"])
     measured = created
-    if status == "completed":
+    if status == COMPLETED:
         if "EndTime" not in values:
             raise InvalidRecord("A completed cloud record has no EndTime.")
         measured = int(values["EndTime"])

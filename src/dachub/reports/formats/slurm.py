@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from dachub.accounting.models import Segment
 from dachub.model.sessions import EndReason, SessionRecord
-from dachub.model.units import MILLI_CORES_PER_CORE
+from dachub.model.units import BYTES_PER_MIB, MILLI_CORES_PER_CORE
 from dachub.reports.formats.text import is_plain, plain, xdmod_name
 from dachub.reports.models import InvalidRecord
 
@@ -30,7 +30,6 @@ NAME_MAX = 20
 NOBODY = "65534"
 """Number of a user and group where there is none: people here have names only."""
 
-_MIB = 2**20
 _STATE = {
     EndReason.LOST: "NODE_FAIL",
     EndReason.DISABLED: "CANCELLED",
@@ -56,7 +55,7 @@ def job_line(session: SessionRecord, charged: Segment, resource: str) -> str:
     """
     ended_at = charged.ended_at or charged.started_at
     cores = whole_cores(charged.milli_cores)
-    memory_mib = -(-session.memory_bytes // _MIB)
+    memory_mib = -(-session.memory_bytes // BYTES_PER_MIB)
     gpus = f",gres/gpu={session.gpus}" if session.gpus else ""
     reason = session.end_reason or EndReason.STOPPED
     values = {

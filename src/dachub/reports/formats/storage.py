@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID, uuid5
 from xml.etree import ElementTree
 
 from dachub.model.storage import StorageArea, StorageSample
+from dachub.model.units import midnight
 from dachub.reports.formats.apel import MESSAGE_BYTES_MAX
 from dachub.reports.formats.text import XDMOD_NAME_MAX, plain, xdmod_name
 from dachub.reports.models import InvalidRecord
@@ -113,14 +114,14 @@ def star_messages(
 
 
 def _star_record(day: date, sample: StorageSample, settings: ReportSettings) -> ElementTree.Element:
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    begin = midnight(day)
     identity = "\0".join((settings.apel_site, sample.area.value, sample.owner, day.isoformat()))
     record = ElementTree.Element(_tag("StorageUsageRecord"))
     ElementTree.SubElement(
         record,
         _tag("RecordIdentity"),
         {
-            _tag("createTime"): _time(midnight + timedelta(days=1)),
+            _tag("createTime"): _time(begin + timedelta(days=1)),
             _tag("recordId"): str(uuid5(RECORD_IDS, identity)),
         },
     )
@@ -138,8 +139,8 @@ def _star_record(day: date, sample: StorageSample, settings: ReportSettings) -> 
         _add(subject, "LocalUser", plain(sample.owner))
     _add(subject, "Group", settings.apel_vo)
     for name, value in (
-        ("StartTime", _time(midnight)),
-        ("EndTime", _time(midnight + timedelta(days=1))),
+        ("StartTime", _time(begin)),
+        ("EndTime", _time(begin + timedelta(days=1))),
         ("ResourceCapacityUsed", sample.allocated_bytes),
         ("LogicalCapacityUsed", sample.bytes),
     ):

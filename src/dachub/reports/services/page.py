@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dachub.model.reports import FunderReport, ReportRow
-from dachub.model.units import SECONDS_PER_HOUR, core_hours
+from dachub.model.units import SECONDS_PER_HOUR, core_hours, last_day, share, spoken_bytes
 from dachub.model.usage import Usage
 from dachub.reports.services import charts
 
 MOST_ROWS = 20
 MOST_BARS = 10
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def hours(milli_core_seconds: float) -> str:
@@ -25,26 +23,6 @@ def hours(milli_core_seconds: float) -> str:
 def gpu_hours(gpu_seconds: int) -> str:
     """GPU-hours with one decimal."""
     return f"{gpu_seconds / SECONDS_PER_HOUR:,.1f}"
-
-
-def size(size_bytes: int) -> str:
-    """Bytes in the largest unit of which there is one."""
-    value = float(size_bytes)
-    for unit in _UNITS:
-        if value < 1024 or unit == _UNITS[-1]:
-            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
-        value /= 1024
-    raise AssertionError  # pragma: no cover - the last unit takes all
-
-
-def share(part: int, whole: int) -> str:
-    """Per cent of the whole, with one decimal."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
-def last_day(until: datetime) -> str:
-    """The last day of a period that ends before ``until``."""
-    return f"{until.astimezone(UTC) - timedelta(seconds=1):%Y-%m-%d}"
 
 
 def change(now: int, before: int) -> str:
@@ -82,7 +60,12 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(
-    hours=hours, gpu_hours=gpu_hours, size=size, last_day=last_day, shortened=shortened, bars=_bars
+    hours=hours,
+    gpu_hours=gpu_hours,
+    size=spoken_bytes,
+    last_day=last_day,
+    shortened=shortened,
+    bars=_bars,
 )
 _templates.globals.update(
     share=share, change=change, columns=charts.columns, rows_chart=charts.rows
@@ -98,7 +81,7 @@ def render(report: FunderReport) -> str:
             for one in report.trend
         ],
         stored=[
-            (f"{one.day:%d %b}", float(one.allocated_bytes), size(one.allocated_bytes))
+            (f"{one.day:%d %b}", float(one.allocated_bytes), spoken_bytes(one.allocated_bytes))
             for one in report.storage_days
         ],
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from dachub.model.units import BYTES_PER_GIB, MILLI_CORES_PER_CORE, core_hours
+from dachub.model.units import (
+    BYTES_PER_GIB,
+    MILLI_CORES_PER_CORE,
+    SECONDS_PER_HOUR,
+    SECONDS_PER_MINUTE,
+    core_hours,
+)
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 
 WHEN_SPENT = {
@@ -16,8 +22,6 @@ WHEN_SPENT = {
     Policy.ALLOW: "nothing happens",
 }
 DECIMALS_BELOW_CORE_HOURS = 1000
-SECONDS_PER_MINUTE = 60
-SECONDS_PER_HOUR = 3600
 
 
 def hours(milli_core_seconds: int) -> str:
@@ -32,11 +36,6 @@ def core_time(milli_core_seconds: int) -> str:
     seconds, thousandths = divmod(abs(milli_core_seconds), MILLI_CORES_PER_CORE)
     fraction = f".{thousandths:03}".rstrip("0") if thousandths else ""
     return ("-" if milli_core_seconds < 0 else "") + duration(seconds) + fraction
-
-
-def share(part: int, whole: int) -> str:
-    """Part of a whole in per cent."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def number(amount: int, resource: Resource) -> str:
@@ -87,11 +86,6 @@ def first_day(since: datetime) -> str:
     return since.astimezone(UTC).date().isoformat()
 
 
-def last_day(until: datetime) -> str:
-    """The last day of a period that ends before ``until``."""
-    return (until.astimezone(UTC) - timedelta(seconds=1)).date().isoformat()
-
-
 def duration(seconds: float) -> str:
     """Whole seconds as ``h:mm:ss``."""
     minutes, second = divmod(max(0, int(seconds)), SECONDS_PER_MINUTE)
@@ -102,12 +96,6 @@ def duration(seconds: float) -> str:
 def gib(size_bytes: int) -> str:
     """Bytes in GiB, two decimals at most."""
     return f"{size_bytes / BYTES_PER_GIB:,.2f}".rstrip("0").rstrip(".") + " GiB"
-
-
-def cores(milli_cores: int) -> str:
-    """Milli-cores as cores."""
-    count = f"{milli_cores / MILLI_CORES_PER_CORE:g}"
-    return f"{count} core" if count == "1" else f"{count} cores"
 
 
 def moment(at: datetime) -> Markup:

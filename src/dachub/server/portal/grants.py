@@ -9,12 +9,12 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from dachub.model.allocations import Recurrence
-from dachub.model.units import BYTES_PER_GIB, midnight
+from dachub.model.units import BYTES_PER_GIB, SECONDS_PER_HOUR, SECONDS_PER_MINUTE, midnight
 from dachub.model.usage import Policy, QuotaPolicy, Resource
+from dachub.server.api.parameters import Reason
 from dachub.server.portal.forms import Fields
 
 BYTES_PER_TB = 10**12
-SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
 EVERYTHING = "all"
 
 UNITS: dict[str, tuple[str, Resource, int]] = {
@@ -38,7 +38,6 @@ EVERY = {
 }
 
 Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=3)]
-Reason = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 def unit_of(resource: Resource) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.hub.settings import SiteSettings
+from dachub.model import units
 from dachub.model.problems import PermissionDenied
 from dachub.server.auth import PREFIX, Forged, Signer, authenticate
 from dachub.server.dependencies import CurrentProcess
@@ -48,10 +49,9 @@ _templates.filters.update(
     {
         made.__name__: made
         for made in (
-            formats.cores, formats.core_time, formats.duration, formats.first_day, formats.gib,
-            formats.hours, formats.last_day, formats.moment,
-            formats.number, formats.origin, formats.quantity,
-            formats.rules, formats.share,
+            formats.core_time, formats.duration, formats.first_day, formats.gib, formats.hours,
+            formats.moment, formats.number, formats.origin, formats.quantity, formats.rules,
+            units.cores, units.last_day, units.share,
         )
     }
 )  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import date, datetime, timedelta
 
 from dachub.accounting.models import RescueReason
 from dachub.directory.models import Principal, PrincipalKind
@@ -15,7 +14,7 @@ from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import NotFound, PermissionDenied
 from dachub.model.storage import StorageArea, StorageSample, StorageState, StorageUse
-from dachub.model.units import day_start, spoken_bytes
+from dachub.model.units import day_start, midnight, spoken_bytes
 from dachub.notices.services import NoticeService
 from dachub.storage.models import (
     Allowed,
@@ -107,7 +106,7 @@ class StorageService:
 
     async def daily(self, day: date) -> Sequence[StorageSample]:
         """The last sample of each place on ``day`` (UTC); asks nobody's rights."""
-        since = datetime.combine(day, time_of_day(), UTC)
+        since = midnight(day)
         return await self._store.last_between(since, since + timedelta(days=1))
 
     # --- What follows ---------------------------------------------------------------------------
@@ -261,9 +260,8 @@ class StorageService:
 
     async def _place(self, area: StorageArea, owner: str) -> tuple[Place, Limits]:
         found = await self._store.places(area=area, owners=[owner])
-        nothing = Place(area, owner, True, False, False, None, None, None, (), 0, 0)
         (limits,) = await self._limits.of([(area, owner)])
-        return (found[0] if found else nothing), limits
+        return (found[0] if found else Place(area, owner)), limits
 
     async def _is_left_behind(self, area: StorageArea, owner: str) -> bool:
         """Whether it is the home of somebody who was forgotten: nothing is kept by their name."""

@@ -1,1 +1,1 @@
-"""SQL of storage, and the file systems' own ways to measure and limit."""
+"""SQL of storage."""
