@@ -10,6 +10,9 @@ from uuid import UUID
 from dachub.model.exports import ExportFormat, ReconciliationLine
 from dachub.model.problems import Conflict, DachubError
 
+COMPLETED, STARTED = "completed", "started"
+"""Status of what was sent of a session: to its end, or while it ran on."""
+
 
 class InvalidRecord(DachubError):
     """A line or record that the consumer would refuse, lose or misread: nothing is written."""
@@ -59,7 +62,7 @@ class Item:
     month
         First day of the month that it counts for.
     status
-        ``completed``, or ``started`` for one that ran on.
+        :data:`COMPLETED` or :data:`STARTED`.
     measured_at
         The end, or up to when it was measured.
     seconds, milli_core_seconds

@@ -1,4 +1,4 @@
-"""Names whose term is over, and people who are to be forgotten: the work in the background."""
+"""What is kept of people: their archive; retention and forgetting, the work in the background."""
 
 from __future__ import annotations
 

@@ -42,15 +42,15 @@ class Place:
 
     area: StorageArea
     owner: str
-    known: bool
-    present: bool
-    enforced: bool
-    sample: StorageSample | None
-    tried_at: datetime | None
-    requested_at: datetime | None
-    largest: Sequence[Folder]
-    told_percent: int
-    told_count: int
+    known: bool = True
+    present: bool = False
+    enforced: bool = False
+    sample: StorageSample | None = None
+    tried_at: datetime | None = None
+    requested_at: datetime | None = None
+    largest: Sequence[Folder] = ()
+    told_percent: int = 0
+    told_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,15 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, PeopleService, PseudonymService
 from dachub.infra.clock import Clock
 from dachub.model.problems import PermissionDenied
-from dachub.privacy.store.records import Records, RecordStore, Row, all_records
+from dachub.privacy.store.records import (
+    PARTS_OF_THE_PLATFORM,
+    Records,
+    RecordStore,
+    Row,
+    all_records,
+)
 
 ANOTHER_PERSON = "another person"
-_PARTS_OF_THE_PLATFORM = ("hub", "operator")
 
 _README = """\
 What {site} holds about {username}, as of {moment:%Y-%m-%d %H:%M:%S} UTC.
@@ -114,7 +119,7 @@ def _alone(records: Records, row: Row, own: Collection[str], others: Collection[
     kept = dict(row)
     about = personal.person is None or row[personal.person] in own
     for name in personal.names:
-        if row[name] is not None and row[name] not in (*own, *_PARTS_OF_THE_PLATFORM):
+        if row[name] is not None and row[name] not in (*own, *PARTS_OF_THE_PLATFORM):
             kept[name] = ANOTHER_PERSON
     for name in personal.documents:
         kept[name] = _masked(row[name], others)

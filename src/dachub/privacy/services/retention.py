@@ -11,6 +11,7 @@ from dachub.infra.clock import Clock
 from dachub.model.names import UNKNOWN_PERSON, is_username
 from dachub.privacy.settings import PrivacySettings
 from dachub.privacy.store.records import (
+    PARTS_OF_THE_PLATFORM,
     Records,
     RecordStore,
     Row,
@@ -79,7 +80,7 @@ class RetentionService:
     async def _pseudonym(self, records: Records, column: str, username: str) -> str:
         if username.startswith("operator:"):
             return "operator"  # without the account on the machine
-        if username in ("hub", "operator"):
+        if username in PARTS_OF_THE_PLATFORM:
             return username
         part_of_key = records.table.c[column].primary_key
         if is_username(username) and (part_of_key or await self._people.is_registered(username)):

@@ -37,6 +37,8 @@ from dachub.infra.personal import Personal
 from dachub.model.names import PSEUDONYM_PREFIX
 
 Row = Mapping[str, Any]
+PARTS_OF_THE_PLATFORM = ("hub", "operator")
+"""Stand where else a person's name does, and are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ def emptied(records: Records) -> dict[str, object]:
 
 def is_persons_name(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether a column names a person rather than a part of the platform or a pseudonym."""
-    return and_(column.not_in(("hub", "operator")), column.not_like(f"{PSEUDONYM_PREFIX}%"))
+    return and_(column.not_in(PARTS_OF_THE_PLATFORM), column.not_like(f"{PSEUDONYM_PREFIX}%"))
 
 
 def naming_pattern(mentions: Collection[str]) -> str:

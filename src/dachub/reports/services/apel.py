@@ -13,13 +13,14 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from dachub.accounting.services import SessionService
+from dachub.accounting.services.sessions import AT_ONCE
 from dachub.directory.models import Principal
 from dachub.infra.clock import Clock
 from dachub.model.exports import ExportFormat
 from dachub.model.sessions import SessionRecord
 from dachub.model.units import MILLI_CORES_PER_CORE, midnight
 from dachub.reports.formats.apel import cloud_record, messages, read_message
-from dachub.reports.models import Draft, DraftFile, Item, digest
+from dachub.reports.models import COMPLETED, STARTED, Draft, DraftFile, Item, digest
 from dachub.reports.services.charged import SECOND, Charged
 from dachub.reports.settings import ReportSettings
 from dachub.reports.store.exports import ExportStore
@@ -27,8 +28,6 @@ from dachub.reports.store.exports import ExportStore
 FORMAT = ExportFormat.APEL_CLOUD
 LOOK_BACK = timedelta(days=92)
 """How far before the period it looks for sessions that changed since they were sent."""
-AT_ONCE = 5000
-COMPLETED, STARTED = "completed", "started"
 Known = Mapping[date, Item]
 """What was last sent of a session, by the first day of its month."""
 

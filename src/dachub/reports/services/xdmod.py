@@ -12,7 +12,7 @@ from dachub.model.exports import ExportFormat, ReconciliationLine
 from dachub.model.sessions import SessionRecord
 from dachub.model.units import MILLI_CORES_PER_CORE
 from dachub.reports.formats.slurm import job_line, read_line
-from dachub.reports.models import Draft, DraftFile, ExportDisagrees, Item, digest
+from dachub.reports.models import COMPLETED, Draft, DraftFile, ExportDisagrees, Item, digest
 from dachub.reports.services.charged import Charged, month_of
 from dachub.reports.settings import ReportSettings
 from dachub.reports.store.exports import ExportStore
@@ -150,7 +150,7 @@ class XdmodJobs:
             Item(
                 session_id=session.session_id,
                 month=month_of(charged.until),
-                status="completed",
+                status=COMPLETED,
                 started_at=charged.started_at,
                 measured_at=charged.until,
                 seconds=job.seconds,
