@@ -81,12 +81,13 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
             "umask": 0o077,
         }
         if account is not None:
+            people = await asyncio.to_thread(grp.getgrnam, UNIX_GROUP)
             self.popen_kwargs |= {
                 "user": account.pw_uid,
                 "group": account.pw_gid,
                 # What it opens, it opens to members of a research group only: their folder's door
                 # lets nobody else come near.
-                "extra_groups": [grp.getgrnam(UNIX_GROUP).gr_gid],
+                "extra_groups": [people.gr_gid],
                 # Only the person is in their own group; what they copy into a folder of a
                 # research group is to be open to its members.
                 "umask": 0o007,
