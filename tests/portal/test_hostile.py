@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from sqlalchemy.exc import DBAPIError
 from tests.portal.conftest import HOST, Portal, csrf
 
 from dachub.model.usage import Resource
@@ -127,3 +128,21 @@ async def test_a_servers_token_neither_administers_nor_sets_limits(portal: Porta
         limit = {"amount": 1, "reason": "x"}
         assert (await server.put("/groups/lenses/limits/meg", json=limit)).status_code == 403
         assert (await server.get("/me/data")).status_code == 403
+
+
+class Deadlock(Exception):
+    """What PostgreSQL says to the transaction that gives way."""
+
+    sqlstate = "40P01"
+
+
+async def test_who_gave_way_to_another_transaction_is_told_to_repeat(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gives_way() -> None:
+        raise DBAPIError("update session", {}, Deadlock())
+
+    monkeypatch.setattr(portal.process.clock, "now", gives_way)
+    async with program(portal, "meg") as meg:
+        answer = await meg.get("/storage/history")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), answer.text

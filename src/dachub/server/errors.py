@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 FAULTS_MAX = 10
+GAVE_WAY = frozenset({"40001", "40P01"})
+"""PostgreSQL ended one of two transactions that stood in each other's way: repeat it."""
 Renderer = Callable[[Request, Problem], Awaitable[Response]]
 
 _CODES = {
@@ -123,8 +125,8 @@ def add_error_handlers(app: FastAPI, render: Renderer | None = None) -> None:
             return await on_dachub(
                 request, Conflict("This contradicts what is stored; look again and repeat it.")
             )
-        connection_lost = getattr(error, "connection_invalidated", False)
-        if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) or connection_lost:
+        passing = sqlstate in GAVE_WAY or getattr(error, "connection_invalidated", False)
+        if passing or isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
             return await on_dachub(request, unavailable(error))
         raise error
 
