@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.accounting.conftest import ADMINISTRATOR, Describe, accounting, life
 
 from dachub.accounting.models import InvalidAmount, InvalidPeriod
@@ -217,6 +218,37 @@ async def test_an_ended_series_keeps_its_period_and_takes_back_the_next(
     assert months(await made(services)) == ["2027-03", "2027-04"]
     with pytest.raises(Conflict):
         await services.series().end(ADMINISTRATOR, series.series_id, "again")
+
+
+async def test_what_is_granted_while_a_series_ends_is_taken_back_too(
+    database_url: str, clock: HeldClock
+) -> None:
+    engine = create_engine(database_url)
+    sessions = session_maker(engine)
+    async with transaction(sessions) as session:
+        services = accounting(session, clock)
+        await services._groups.create(ADMINISTRATOR, "lensing", "Lensing")
+        series = await add(services)
+        _, april = await made(services)
+
+    async def ends() -> None:
+        async with transaction(sessions) as session:
+            await accounting(session, clock).series().end(ADMINISTRATOR, series.series_id, "over")
+
+    async with transaction(sessions) as session:
+        await (
+            accounting(session, clock)
+            .allocations()
+            .adjust(ADMINISTRATOR, april.allocation_id, -60, "less")
+        )
+        ending = asyncio.create_task(ends())
+        waiting = text("select count(*) from pg_locks where not granted")
+        while not await session.scalar(waiting):
+            assert not ending.done()
+    await ending
+    async with transaction(sessions) as session:
+        assert (await made(accounting(session, clock)))[1].amount == 0
+    await engine.dispose()
 
 
 async def test_nothing_is_carried_over_into_a_period_that_was_taken_back(

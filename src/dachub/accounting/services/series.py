@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -152,15 +153,20 @@ class SeriesService:
             raise Conflict(f"The series {series_id} has ended already.")
         await self._store.end(series_id, now, by=by.name, reason=reason)
         for made in await self._allocations.of_series([series_id]):
-            if made.starts_at > now and made.amount:
-                await self._allocations.append(
-                    made.allocation_id,
-                    Change(reason, by.name, now, amount=-made.amount, key=ENDED_KEY),
-                )
+            if made.starts_at > now:
+                await self._take_back(made.allocation_id, Change(reason, by.name, now))
         await self._audit.record(
             by, "series-ended", group=series.group, series_id=series_id, reason=reason
         )
         return series.model_copy(update={"until": now, "ended_by": by.name, "end_reason": reason})
+
+    async def _take_back(self, allocation_id: int, change: Change) -> None:
+        """Take all of an allocation, also what somebody adds or takes at this moment."""
+        await self._allocations.lock(allocation_id)
+        made = await self._allocations.find(allocation_id)
+        if made is not None and made.amount:
+            taken = replace(change, amount=-made.amount, key=ENDED_KEY)
+            await self._allocations.append(allocation_id, taken)
 
     async def list(self, by: Principal, *, group: str | None = None) -> Sequence[AllocationSeries]:
         """Series of a group for its members, of all their groups, or all for administrators.
