@@ -483,3 +483,13 @@ async def _contents(sessions: object) -> dict[str, int]:
             counted[table] = await session.scalar(text(f"select count(*) from {table}"))
         counted["stops"] = await session.scalar(text("select count(stop_due_at) from session"))
     return counted
+
+
+async def test_a_group_and_a_person_that_nobody_knows_hold_up_no_other(
+    watchman: Watchman, describe: Describe
+) -> None:
+    await give(watchman, 1)
+    await runs(watchman, describe, group="ghosts", username="nobody-knows")
+    await runs(watchman, describe)
+    assert not (await watchman.minutes(61)).startswith("held")
+    assert await watchman.state() is QuotaState.STOPPING
