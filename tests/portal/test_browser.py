@@ -15,6 +15,7 @@ import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from jupyterhub._data import DATA_FILES_PATH
 from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Route as Intercepted
 from starlette.applications import Starlette
 from starlette.responses import FileResponse, PlainTextResponse
 from starlette.routing import Mount, Route
@@ -277,4 +278,27 @@ async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window
         "y => (y = document.activeElement.getBoundingClientRect().top, 0 <= y && y < innerHeight)"
     )
     await _photograph(page, "form-refused", NARROW)
+    await page.context.close()
+
+
+async def test_a_form_that_is_clicked_twice_is_sent_once(window: Window) -> None:
+    page = await window.open("otto", "/groups/transients/requests", WIDE)
+    await page.fill("[name=amount]", "5")
+    await page.fill("[name=reason]", "twice")
+    sent: list[str] = []
+
+    async def answer_late(route: Intercepted) -> None:
+        sent.append(route.request.method)
+        await clicked.wait()
+        await route.fulfill(status=200, content_type="text/html", body="<p id=done>done</p>")
+
+    clicked = asyncio.Event()
+    await page.route("**/groups/transients/requests", answer_late)
+    await page.evaluate(
+        "() => { const form = document.querySelector('form:has([name=amount])');"
+        " form.requestSubmit(); form.requestSubmit(); setTimeout(() => form.requestSubmit(), 0); }"
+    )
+    clicked.set()
+    await page.wait_for_selector("#done")
+    assert sent == ["POST"]
     await page.context.close()

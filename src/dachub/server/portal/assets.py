@@ -17,7 +17,7 @@ from dachub.model.problems import NotFound
 
 router = APIRouter()
 
-OUR_FILES = ("portal.css", "theme.js", "plots.js")
+OUR_FILES = ("portal.css", "theme.js", "forms.js", "plots.js")
 BOKEH_FILES = ("bokeh.min.js",)
 FOR_EVER = "public, max-age=31536000, immutable"
 
