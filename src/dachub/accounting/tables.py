@@ -21,6 +21,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from dachub.infra.database import Base
 from dachub.infra.personal import Personal
+from dachub.model.names import PSEUDONYM_PREFIX
+
+NAMED = text(f"username not like '{PSEUDONYM_PREFIX}%'")
+"""Of a session: it still has a person's name. Said as in its index, or the index is of no use."""
+NOTHING = text("milli_core_seconds = 0 and memory_byte_seconds = 0 and gpu_seconds = 0")
+"""Of a sum: nothing is left in it; likewise."""
 
 
 class SessionRow(Base):
@@ -36,6 +42,7 @@ class SessionRow(Base):
         Index(None, "group", "requested_at"),
         Index(None, "requested_at"),
         Index("ix_session_open", "session_id", postgresql_where=text("ended_at is null")),
+        Index("ix_session_named", "ended_at", postgresql_where=NAMED),
     )
     personal = Personal(
         person="username",
@@ -138,24 +145,27 @@ class UsageSums:
     gpu_seconds: Mapped[int] = mapped_column(BigInteger)
 
 
-def _by_group(table: str) -> Index:
-    """With the amounts, so that what a group used is read from the index alone."""
+def _indexes(table: str) -> tuple[Index, ...]:
+    """By group with the amounts, so that what it used is read there alone; and what is zero."""
     amounts = ["username", "milli_core_seconds", "memory_byte_seconds", "gpu_seconds"]
-    return Index(f"ix_{table}_group_day", "group", "day", postgresql_include=amounts)
+    return (
+        Index(f"ix_{table}_group_day", "group", "day", postgresql_include=amounts),
+        Index(f"ix_{table}_nothing", "username", postgresql_where=NOTHING),
+    )
 
 
 class UsageDayRow(UsageSums, Base):
     """Usage of a day."""
 
     __tablename__ = "usage_day"
-    __table_args__ = (_by_group("usage_day"),)
+    __table_args__ = _indexes("usage_day")
 
 
 class UsageMonthRow(UsageSums, Base):
     """Usage of a month, under its first day: reports over years read no single days."""
 
     __tablename__ = "usage_month"
-    __table_args__ = (_by_group("usage_month"),)
+    __table_args__ = _indexes("usage_month")
 
 
 class AllocationRow(Base):

@@ -39,13 +39,14 @@ from dachub.accounting.models import (
 from dachub.accounting.store.bulk import rows_of
 from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import (
+    NAMED,
+    NOTHING,
     CorrectionRow,
     SegmentRow,
     SessionRow,
     UsageDayRow,
     UsageMonthRow,
 )
-from dachub.model.names import PSEUDONYM_PREFIX
 from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
 LEDGER_LOCK = 0x64616368756201
@@ -155,13 +156,12 @@ class LedgerStore:
         )
 
     async def named_sessions(self, before: datetime, limit: int) -> dict[UUID, str]:
-        """Some of the sessions that ended before a moment under a person's name, with the name."""
+        """The first sessions that ended before a moment under a person's name, with the name."""
         rows = await self._session.execute(
             select(SessionRow.session_id, SessionRow.username)
-            .where(
-                SessionRow.ended_at < before,
-                SessionRow.username.not_like(f"{PSEUDONYM_PREFIX}%"),
-            )
+            .where(SessionRow.ended_at < before, NAMED)
+            # Without an order PostgreSQL would rather read all that were renamed before.
+            .order_by(SessionRow.ended_at)
             .limit(limit)
         )
         return dict(rows.all())
@@ -184,12 +184,7 @@ class LedgerStore:
             .values(username=case(names, value=SessionRow.username), server_name="")
         )
         for table in _SUMS:
-            columns = table.__table__.columns
-            await self._session.execute(
-                delete(table).where(
-                    table.username.in_(names), *(columns[name] == 0 for name in _AMOUNTS)
-                )
-            )
+            await self._session.execute(delete(table).where(table.username.in_(names), NOTHING))
 
     async def _entries(
         self,

@@ -1,0 +1,29 @@
+"""Let names whose term is over be found without reading the ledger.
+
+Revision: 0012, after 0011
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+NOTHING = "milli_core_seconds = 0 and memory_byte_seconds = 0 and gpu_seconds = 0"
+
+
+def upgrade() -> None:
+    op.create_index(
+        "ix_session_named",
+        "session",
+        ["ended_at"],
+        postgresql_where=sa.text("username not like 'gone-%'"),
+    )
+    for table in ("usage_day", "usage_month"):
+        op.create_index(
+            f"ix_{table}_nothing", table, ["username"], postgresql_where=sa.text(NOTHING)
+        )
