@@ -41,7 +41,7 @@ class SessionRow(Base):
         Index(None, "username", "requested_at"),
         Index(None, "group", "requested_at"),
         Index(None, "requested_at"),
-        Index("ix_session_open", "session_id", postgresql_where=text("ended_at is null")),
+        Index("ix_session_open", "group", postgresql_where=text("ended_at is null")),
         Index("ix_session_named", "ended_at", postgresql_where=NAMED),
     )
     personal = Personal(

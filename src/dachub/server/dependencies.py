@@ -12,7 +12,8 @@ from dachub.server.auth import authenticate
 from dachub.server.factory import Factory, Process
 
 
-def _process(request: Request) -> Process:
+# All of them asynchronous, also where nothing is awaited: others run in a thread of their own.
+async def _process(request: Request) -> Process:
     process: Process = request.app.state.process
     return process
 
@@ -47,12 +48,12 @@ Caller = Annotated[Principal, Depends(_caller)]
 """Whoever calls, checked in the directory; anonymous callers get 401, or the login in a browser."""
 
 
-def _hub(caller: Caller) -> Principal:
+async def _hub(caller: Caller) -> Principal:
     caller.require_hub()
     return caller
 
 
-def _administrator(caller: Caller) -> Principal:
+async def _administrator(caller: Caller) -> Principal:
     caller.require_administrator()
     return caller
 

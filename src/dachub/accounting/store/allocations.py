@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import Change, Grant
+from dachub.accounting.store.limits import GROUPS
 from dachub.accounting.tables import AdjustmentRow, AllocationRow
 from dachub.model.usage import Adjustment, AllocationRecord, QuotaPolicy, Resource
+
+_IDENTITY = ("allocation_id", "group", "resource", "starts_at", "series_id")
+# Made once: every decision on a start asks for it, and making it costs more than asking.
+_RECORDS = (
+    select(
+        *(AllocationRow.__table__.columns[name] for name in _IDENTITY),
+        *(AdjustmentRow.__table__.columns[name] for name in Adjustment.model_fields),
+    )
+    .join_from(AllocationRow, AdjustmentRow)
+    .order_by(
+        AllocationRow.group,
+        AllocationRow.starts_at.desc(),
+        AllocationRow.allocation_id.desc(),
+        AdjustmentRow.adjustment_id,
+    )
+)
+_OF_GROUPS = _RECORDS.where(AllocationRow.group == func.any(GROUPS))
 
 
 class AllocationStore:
@@ -74,18 +92,18 @@ class AllocationStore:
 
     async def find(self, allocation_id: int) -> AllocationRecord | None:
         """One allocation; ``used`` is left to the caller."""
-        found = await self._records(AllocationRow.allocation_id == allocation_id)
+        found = await self._records(_RECORDS.where(AllocationRow.allocation_id == allocation_id))
         return found[0] if found else None
 
     async def of_groups(self, groups: Collection[str] | None) -> list[AllocationRecord]:
         """Allocations of groups (all: ``None``), by group, the latest first."""
         if groups is None:
-            return await self._records()
-        return await self._records(AllocationRow.group.in_(groups))
+            return await self._records(_RECORDS)
+        return await self._records(_OF_GROUPS, {"groups": list(groups)})
 
     async def of_series(self, series_ids: Collection[int]) -> list[AllocationRecord]:
         """What series have made, by group, the latest first."""
-        return await self._records(AllocationRow.series_id.in_(series_ids))
+        return await self._records(_RECORDS.where(AllocationRow.series_id.in_(series_ids)))
 
     async def grants(
         self, groups: Collection[str] | None
@@ -101,30 +119,15 @@ class AllocationStore:
             for key, found in grants.items()
         }
 
-    async def _records(self, *conditions: ColumnElement[bool]) -> list[AllocationRecord]:
-        allocation, adjustment = AllocationRow.__table__.columns, AdjustmentRow.__table__.columns
-        rows = await self._session.execute(
-            select(
-                *(allocation[name] for name in _IDENTITY),
-                *(adjustment[name] for name in Adjustment.model_fields),
-            )
-            .join_from(AllocationRow, AdjustmentRow)
-            .where(*conditions)
-            .order_by(
-                AllocationRow.group,
-                AllocationRow.starts_at.desc(),
-                AllocationRow.allocation_id.desc(),
-                AdjustmentRow.adjustment_id,
-            )
-        )
+    async def _records(
+        self, statement: Select[Any], values: Mapping[str, Any] | None = None
+    ) -> list[AllocationRecord]:
+        rows = await self._session.execute(statement, values or {})
         width = len(_IDENTITY)
         return [
             _fold(identity, [row[width:] for row in found], self._default)
             for identity, found in groupby(rows, key=lambda row: tuple(row[:width]))
         ]
-
-
-_IDENTITY = ("allocation_id", "group", "resource", "starts_at", "series_id")
 
 
 def _fold(

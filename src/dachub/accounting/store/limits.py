@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import ARRAY, Select, String, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,13 +15,17 @@ from dachub.accounting.tables import MemberLimitRow
 from dachub.model.allocations import MemberLimit
 from dachub.model.usage import Resource
 
+GROUPS = bindparam("groups", type_=ARRAY(String))
+"""Those that a statement made once is asked for."""
 
-def latest_limits(groups: Collection[str] | None) -> Select[Any]:
-    """The last limit of each person, group (all: ``None``) and resource, lifted ones too."""
+
+@cache
+def latest_limits(*, of_all: bool) -> Select[Any]:
+    """The last limit of each person, resource and group (all, or ``GROUPS``), lifted ones too."""
     columns = MemberLimitRow.__table__.columns
     key = (columns["group"], columns["username"], columns["resource"])
     latest = select(*columns).ext(distinct_on(*key)).order_by(*key, columns["limit_id"].desc())
-    return latest if groups is None else latest.where(columns["group"].in_(groups))
+    return latest if of_all else latest.where(columns["group"] == func.any(GROUPS))
 
 
 class LimitStore:
@@ -57,7 +62,9 @@ class LimitStore:
 
     async def in_force(self, groups: Collection[str] | None) -> list[MemberLimit]:
         """Limits of members of groups (all: ``None``) that count now, by group and person."""
-        rows = await self._session.execute(latest_limits(groups))
+        rows = await self._session.execute(
+            latest_limits(of_all=groups is None), {"groups": list(groups or ())}
+        )
         found = [MemberLimit.model_validate(dict(row)) for row in rows.mappings()]
         return [limit for limit in found if limit.amount is not None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ScalarSelect, Select, func, select, text
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import Facts, Rate, Span, Standing, Watch
-from dachub.accounting.store.limits import latest_limits
+from dachub.accounting.store.limits import GROUPS, latest_limits
 from dachub.accounting.store.usage import Cut
 from dachub.accounting.tables import EnforcementRow, SegmentRow, SessionRow, StandingRow
 from dachub.model.allocations import MemberLimit
@@ -65,7 +66,7 @@ with span as (
     join session s using (session_id)
     join span on s."group" = span."group"
                  and (span.username is null or s.username = span.username)
-    where g.ended_at is null
+    where g.ended_at is null and s.ended_at is null
 ), part as (
     select id, seconds * milli_cores as milli_core_seconds,
            seconds * memory_bytes as memory_byte_seconds, seconds * gpus as gpu_seconds
@@ -90,8 +91,10 @@ select id, coalesce(sum(milli_core_seconds), 0)::bigint as milli_core_seconds,
 from part group by id
 """
 
-_MEMORY = {"bytes": "g.memory_bytes", "byte_seconds": "sum(memory_byte_seconds)"}
-_NO_MEMORY = {"bytes": "0", "byte_seconds": "0::numeric"}
+_USED_WITH_MEMORY = text(
+    _USED.format(bytes="g.memory_bytes", byte_seconds="sum(memory_byte_seconds)")
+)
+_USED_WITHOUT_MEMORY = text(_USED.format(bytes="0", byte_seconds="0::numeric"))
 
 
 class QuotaStore:
@@ -142,7 +145,7 @@ class QuotaStore:
             days += [(i, span, *stretch) for stretch in cut.days]
             edges += [(i, span, *edge) for edge in cut.edges]
         rows = await self._session.execute(
-            text(_USED.format(**(_MEMORY if with_memory else _NO_MEMORY))),
+            _USED_WITH_MEMORY if with_memory else _USED_WITHOUT_MEMORY,
             {
                 "now": now,
                 **_columns("", whole),
@@ -156,8 +159,10 @@ class QuotaStore:
 
     async def facts(self, groups: Collection[str] | None) -> Facts:
         """Limits, standings and what runs, of groups (all: ``None``), in one statement."""
-        queries = (latest_limits(groups), _standings(groups), _running(groups))
-        row = (await self._session.execute(select(*map(_as_json, queries)))).one()
+        found = await self._session.execute(
+            _facts(of_all=groups is None), {"groups": list(groups or ())}
+        )
+        row = found.one()
         limits, standings, running = row
         return Facts(
             limits=[MemberLimit.model_validate(one) for one in limits if one["amount"] is not None],
@@ -192,13 +197,20 @@ class QuotaStore:
         )
 
 
-def _standings(groups: Collection[str] | None) -> Select[Any]:
+@cache
+def _facts(*, of_all: bool) -> Select[*tuple[Any, ...]]:
+    """Made once: every decision on a start asks for it, and making it costs more than asking."""
+    queries = (latest_limits(of_all=of_all), _standings(of_all=of_all), _running(of_all=of_all))
+    return select(*map(_as_json, queries))
+
+
+def _standings(*, of_all: bool) -> Select[Any]:
     columns = StandingRow.__table__.columns
     found = select(*columns)
-    return found if groups is None else found.where(columns["group"].in_(groups))
+    return found if of_all else found.where(columns["group"] == func.any(GROUPS))
 
 
-def _running(groups: Collection[str] | None) -> Select[*tuple[Any, ...]]:
+def _running(*, of_all: bool) -> Select[*tuple[Any, ...]]:
     key = [SessionRow.group, SessionRow.username]
     segment = SegmentRow.__table__.columns
     totals = [
@@ -207,10 +219,10 @@ def _running(groups: Collection[str] | None) -> Select[*tuple[Any, ...]]:
     found = (
         select(*key, *totals)
         .join_from(SegmentRow, SessionRow, SegmentRow.session_id == SessionRow.session_id)
-        .where(SegmentRow.ended_at.is_(None))
+        .where(SegmentRow.ended_at.is_(None), SessionRow.ended_at.is_(None))
         .group_by(*key)
     )
-    return found if groups is None else found.where(SessionRow.group.in_(groups))
+    return found if of_all else found.where(SessionRow.group == func.any(GROUPS))
 
 
 def _as_json(query: Select[*tuple[Any, ...]]) -> ScalarSelect[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import ARRAY, String, and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +24,24 @@ class Held:
     role: Role
     source: Source
     valid_from: datetime
+
+
+# Made once: every decision on a start asks for it, and making it costs more than asking.
+_CONTACTS = (
+    select(GroupRow.slug, GroupRow.title, PersonRow.username, PersonRow.full_name)
+    .outerjoin(
+        MembershipRow,
+        and_(
+            MembershipRow.group == GroupRow.slug,
+            MembershipRow.role == Role.PI.value,
+            MembershipRow.valid_to.is_(None),
+        ),
+    )
+    .outerjoin(PersonRow, PersonRow.username == MembershipRow.username)
+    .where(GroupRow.slug == func.any(bindparam("slugs", type_=ARRAY(String))))
+    .order_by(GroupRow.slug, PersonRow.username)
+    .distinct()
+)
 
 
 class GroupStore:
@@ -99,19 +117,7 @@ class GroupStore:
 
     async def contacts(self, slugs: Collection[str]) -> dict[str, Contacts]:
         """Titles of groups and the names of their PIs, by username."""
-        pi = and_(
-            MembershipRow.group == GroupRow.slug,
-            MembershipRow.role == Role.PI.value,
-            MembershipRow.valid_to.is_(None),
-        )
-        rows = await self._session.execute(
-            select(GroupRow.slug, GroupRow.title, PersonRow.username, PersonRow.full_name)
-            .outerjoin(MembershipRow, pi)
-            .outerjoin(PersonRow, PersonRow.username == MembershipRow.username)
-            .where(GroupRow.slug.in_(slugs))
-            .order_by(GroupRow.slug, PersonRow.username)
-            .distinct()
-        )
+        rows = await self._session.execute(_CONTACTS, {"slugs": list(slugs)})
         found: dict[str, Contacts] = {}
         for slug, title, username, full_name in rows:
             before = found.get(slug, Contacts(title))

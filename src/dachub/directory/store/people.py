@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, func, or_, select, text, update
+from sqlalchemy import and_, bindparam, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,6 +43,23 @@ class Acting:
     roles: dict[str, Role]
 
 
+_ACTING = (
+    select(
+        PersonRow.is_administrator,
+        PersonRow.disabled_at,
+        PersonRow.disabled_reason,
+        MembershipRow.group,
+        MembershipRow.role,
+    )
+    .outerjoin(
+        MembershipRow,
+        and_(MembershipRow.username == PersonRow.username, MembershipRow.valid_to.is_(None)),
+    )
+    .where(PersonRow.username == bindparam("username"))
+    .order_by(MembershipRow.group)
+)
+
+
 class PersonStore:
     """Reads and writes people."""
 
@@ -74,25 +91,8 @@ class PersonStore:
         return Identity(row.username, row.issuer, row.subject, row.claims_at, row.disabled_at)
 
     async def acting(self, username: str) -> Acting | None:
-        """What a person may do now; every request asks, so it is one statement."""
-        rows = await self._session.execute(
-            select(
-                PersonRow.is_administrator,
-                PersonRow.disabled_at,
-                PersonRow.disabled_reason,
-                MembershipRow.group,
-                MembershipRow.role,
-            )
-            .outerjoin(
-                MembershipRow,
-                and_(
-                    MembershipRow.username == PersonRow.username, MembershipRow.valid_to.is_(None)
-                ),
-            )
-            .where(PersonRow.username == username)
-            .order_by(MembershipRow.group)
-        )
-        found = rows.all()
+        """What a person may do now; every request asks, so it is one statement, made once."""
+        found = (await self._session.execute(_ACTING, {"username": username})).all()
         if not found:
             return None
         roles: dict[str, Role] = {}

@@ -1,4 +1,4 @@
-"""Let names whose term is over be found without reading the ledger.
+"""Let names whose term is over, and what a group runs, be found without reading the rest.
 
 Revision: 0012, after 0011
 """
@@ -22,6 +22,10 @@ def upgrade() -> None:
         "session",
         ["ended_at"],
         postgresql_where=sa.text("username not like 'gone-%'"),
+    )
+    op.drop_index("ix_session_open", "session")
+    op.create_index(
+        "ix_session_open", "session", ["group"], postgresql_where=sa.text("ended_at is null")
     )
     for table in ("usage_day", "usage_month"):
         op.create_index(
