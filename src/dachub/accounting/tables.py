@@ -84,7 +84,7 @@ class SegmentRow(Base):
         CheckConstraint("counted_to >= started_at", name="counted"),
         Index(None, "session_id"),
         Index("ix_segment_span", text("tstzrange(started_at, ended_at)"), postgresql_using="gist"),
-        Index("ix_segment_open", "segment_id", postgresql_where=text("ended_at is null")),
+        Index("ix_segment_open", "session_id", postgresql_where=text("ended_at is null")),
     )
     personal = Personal(through=("session_id", "session"))
 

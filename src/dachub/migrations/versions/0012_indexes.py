@@ -23,10 +23,10 @@ def upgrade() -> None:
         ["ended_at"],
         postgresql_where=sa.text("username not like 'gone-%'"),
     )
-    op.drop_index("ix_session_open", "session")
-    op.create_index(
-        "ix_session_open", "session", ["group"], postgresql_where=sa.text("ended_at is null")
-    )
+    for table, column in (("session", "group"), ("segment", "session_id")):
+        name = f"ix_{table}_open"
+        op.drop_index(name, table)
+        op.create_index(name, table, [column], postgresql_where=sa.text("ended_at is null"))
     for table in ("usage_day", "usage_month"):
         op.create_index(
             f"ix_{table}_nothing", table, ["username"], postgresql_where=sa.text(NOTHING)
