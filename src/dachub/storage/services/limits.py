@@ -51,6 +51,8 @@ class LimitService:
         its allocations of file-bytes in force, together; nothing follows from them unless one of
         them says so.
         """
+        if not places:
+            return []
         exceptions = {
             (limit.area, limit.owner): limit
             for limit in await self._store.limits(None if len(places) > FEW else places)
