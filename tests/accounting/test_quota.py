@@ -228,7 +228,7 @@ async def test_the_start_page_tells_of_a_stop_that_is_due(
     notices = (await services.quota().start_options("grace")).notices
     assert notices == [
         "Your server 'default' will be stopped at 10 March 2027, 13:00 UTC: "
-        "you left the group 'lensing'."
+        "you left the group 'lensing'. Save your work; your files stay as they are."
     ]
     assert [s.session_id for s in await services.sessions().due_for_stop(due)] == [
         session.session_id

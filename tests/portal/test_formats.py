@@ -34,7 +34,13 @@ def test_core_hours_stand_beside_the_exact_time(
 
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
-    [(2 * 2**30, "2 GiB"), (2**29, "0.5 GiB"), (0, "0 GiB"), (100 * 2**30, "100 GiB")],
+    [
+        (2 * 2**30, "2 GiB"),
+        (2**29, "0.5 GiB"),
+        (0, "0 GiB"),
+        (100 * 2**30, "100 GiB"),
+        (155_648, "152 KiB"),
+    ],
 )
 def test_bytes_are_told_in_gib(size_bytes: int, text: str) -> None:
     assert formats.gib(size_bytes) == text
@@ -66,6 +72,7 @@ def test_amounts_are_told_in_their_unit() -> None:
     assert formats.quantity(HOUR * 5, Resource.CORE_HOURS) == "5.000 core-hours"
     assert formats.quantity(1800, Resource.GPU_HOURS) == "0.500 GPU-hours"
     assert formats.quantity(2**30, Resource.FILE_BYTES) == "1 GiB of files"
+    assert formats.quantity(2 * 10**12, Resource.FILE_BYTES) == "2 TB (1,862.65 GiB) of files"
 
 
 def test_a_period_that_ends_at_midnight_has_the_day_before_as_its_last() -> None:

@@ -194,7 +194,7 @@ async def test_somebody_who_left_a_group_is_told_what_will_stop(portal: Portal) 
     page = _text(await _get(portal, "otto", "/"))
     async with portal.process.factory() as factory:
         await factory.sessions().schedule_stop(session_id, None)
-    assert "will be stopped at 2027-03-10 12:15:00 UTC , because you no longer belong" in page
+    assert "will be stopped at 10 March 2027, 12:15 UTC: you no longer belong to its group" in page
 
 
 async def test_what_nobody_expected_is_a_page_with_the_request_id(

@@ -137,12 +137,17 @@ def _figures(balance: GroupBalance) -> str:
     text = f"{used} of {_hours(balance.allocated)} core-hours used, {left} left"
     if balance.resets_at is not None:
         text += f" until {balance.resets_at:%-d %B %Y}"
+    if balance.member_limit is not None:
+        limit, own = _hours(balance.member_limit), _hours(balance.member_used or 0)
+        text += f". Your own limit: {own} of {limit} used"
     return text
 
 
 def _hours(milli_core_seconds: int) -> str:
     hours = milli_core_seconds / MILLI_CORE_SECONDS_PER_CORE_HOUR
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}"
+    if hours >= 100:
+        return f"{hours:,.0f}"
+    return f"{hours:.1f}" if hours >= 1 or not hours else f"{hours:.3f}"
 
 
 def _describe(size: Size) -> str:

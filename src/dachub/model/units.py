@@ -11,6 +11,7 @@ MILLI_CORE_SECONDS_PER_CORE_HOUR = MILLI_CORES_PER_CORE * SECONDS_PER_HOUR
 BYTES_PER_KIB = 1024
 BYTES_PER_MIB = 1024**2
 BYTES_PER_GIB = 1024**3
+BYTES_PER_TB = 10**12
 
 
 def core_hours(milli_core_seconds: int) -> float:
@@ -42,6 +43,12 @@ def spoken_bytes(amount_bytes: int) -> str:
             break
         amount, unit = amount / BYTES_PER_KIB, larger
     return f"{amount:,.2f}".rstrip("0").rstrip(".") + f" {unit}"
+
+
+def spoken_terabytes(amount_bytes: int) -> str:
+    """Bytes in TB (10¹² bytes) if they are some, to two decimals exactly; empty for others."""
+    hundredths, rest = divmod(amount_bytes, BYTES_PER_TB // 100)
+    return "" if rest or not hundredths else f"{hundredths / 100:,g} TB"
 
 
 def whole_second(moment: datetime) -> datetime:

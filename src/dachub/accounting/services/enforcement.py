@@ -261,8 +261,9 @@ class EnforcementService:
             kind=NoticeKind.STOP,
             severity=Severity.URGENT,
             title=f"Your server '{name}' will be stopped at {due_at:%H:%M} UTC",
-            text=f"The computing time that {session.group} may use is used up. Save your work; "
-            "your files stay as they are. If more is granted before, the server goes on.",
+            text=f"The computing time that you may use on {session.group} is used up. "
+            "Save your work; your files stay as they are. If more is granted before, the server "
+            "goes on.",
             group=session.group,
         )
 

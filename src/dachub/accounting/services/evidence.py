@@ -103,7 +103,8 @@ def _what_ends_it(watch: Watch) -> str:
     if watch.needs_a_person:
         return "if the clock is right now, say so with: dachub allocation trust"
     left = CLEAN_RECONCILIATIONS - watch.reconciliations
-    return f"waiting for {left} clean comparisons with the hub" if left > 0 else "settling"
+    comparisons = "comparison" if left == 1 else "comparisons"
+    return f"waiting for {left} clean {comparisons} with the hub" if left > 0 else "settling"
 
 
 def _spoken(span: timedelta) -> str:

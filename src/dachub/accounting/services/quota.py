@@ -15,8 +15,10 @@ from dachub.directory.models import Contacts, Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
 from dachub.model.allocations import MemberBalance
+from dachub.model.notices import Notice, NoticeKind
 from dachub.model.people import Role
 from dachub.model.problems import DachubError, NotFound
+from dachub.model.sessions import EndReason
 from dachub.model.site import (
     ChoiceRefused,
     ResolvedChoice,
@@ -37,6 +39,11 @@ ALLOCATION_SPENT = "allocation-spent"
 NO_ALLOCATION = "no-allocation"
 MEMBER_LIMIT_SPENT = "member-limit-spent"
 FORECAST_TOLD_SECONDS = 24 * 3600
+WHY_STOPPED: Mapping[str, str] = {
+    "": "an administrator wants it so",
+    EndReason.QUOTA: "the computing time that you may use on its group is used up",
+    EndReason.LEFT_GROUP: "you no longer belong to its group",
+}
 """What lasts longer is not worth a word at the start."""
 ALL = None
 NOBODY = ""
@@ -115,15 +122,19 @@ class QuotaService:
         notices = [
             f"Your server '{session.server_name or 'default'}' will be stopped at "
             f"{wording.day_and_time(session.stop_due_at)}: "
-            f"{session.stop_due_reason or 'by the administrators'}."
+            f"{WHY_STOPPED.get(session.stop_due_reason or '', session.stop_due_reason)}. "
+            "Save your work; your files stay as they are."
             for session in await self._sessions.records(
                 now=self._clock.now(), username=username, state="running"
             )
             if session.stop_due_at is not None
         ]
-        pressing = await self._notices.pressing(username)
-        notices += [f"{notice.title}. {notice.text}" for notice in pressing]
         balances = await self._balances(groups, username)
+        notices += [
+            f"{notice.title}. {notice.text}"
+            for notice in await self._notices.pressing(username)
+            if _still_holds(notice, balances)
+        ]
         return StartOptions(
             groups=[balances[group][0] for group in groups],
             resources=[balance for group in groups for balance in balances[group][1:]],
@@ -300,6 +311,22 @@ class QuotaService:
                 continue
             chosen = wanted
         return chosen
+
+
+def _still_holds(notice: Notice, balances: Mapping[str, Sequence[GroupBalance]]) -> bool:
+    """Whether a notice says more of now than what else is on the start page.
+
+    Stops to come are told from the sessions themselves. What was spent is past where all is well.
+    """
+    if notice.kind is NoticeKind.STOP:
+        return False
+    if notice.kind is not NoticeKind.QUOTA or not notice.group:
+        return True
+    return any(
+        state is not QuotaState.OK
+        for balance in balances.get(notice.group, ())
+        for state in (balance.state, balance.member_state)
+    )
 
 
 def _closed(position: Position, username: str) -> str | None:

@@ -20,8 +20,9 @@ HOURS_TOLD = 48
 
 
 def amount(units: int, resource: Resource) -> str:
-    """An amount in base units, to a tenth of what people speak of, without the unit."""
-    return f"{units / resource.base_units:,.1f}"
+    """An amount in base units, to a tenth of what people speak of; below one more exactly."""
+    spoken = units / resource.base_units
+    return f"{spoken:,.3f}" if 0 < abs(spoken) < 1 else f"{spoken:,.1f}"
 
 
 def duration(seconds: int) -> str:

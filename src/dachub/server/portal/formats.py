@@ -12,6 +12,8 @@ from dachub.model.units import (
     SECONDS_PER_HOUR,
     SECONDS_PER_MINUTE,
     core_hours,
+    spoken_bytes,
+    spoken_terabytes,
 )
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 
@@ -51,7 +53,9 @@ def quantity(amount: int, resource: Resource) -> str:
     """The same with the unit."""
     match resource:
         case Resource.FILE_BYTES:
-            return f"{number(amount, resource)} of files"
+            terabytes = spoken_terabytes(amount)
+            space = number(amount, resource)
+            return f"{terabytes} ({space}) of files" if terabytes else f"{space} of files"
         case Resource.DATABASE_BYTES:
             return f"{number(amount, resource)} of databases"
         case _:
@@ -66,7 +70,8 @@ def rules(policy: QuotaPolicy) -> str:
         graces.append(f"{policy.grace_seconds / SECONDS_PER_HOUR:g} hours more")
     then = WHEN_SPENT[policy.when_spent]
     if policy.when_spent is Policy.STOP:
-        then += f" of {policy.stop_notice_seconds / SECONDS_PER_MINUTE:g} minutes"
+        minutes = policy.stop_notice_seconds / SECONDS_PER_MINUTE
+        then += f" of {minutes:g} {'minute' if minutes == 1 else 'minutes'}"
     if policy.when_spent is Policy.ALLOW:
         return then + "."
     grace = f" Servers may go on for {' or '.join(graces)}, whichever ends first." if graces else ""
@@ -94,7 +99,9 @@ def duration(seconds: float) -> str:
 
 
 def gib(size_bytes: int) -> str:
-    """Bytes in GiB, two decimals at most."""
+    """Bytes in GiB, two decimals at most; what would be 0 then in a smaller unit."""
+    if 0 < size_bytes < BYTES_PER_GIB // 100:
+        return spoken_bytes(size_bytes)
     return f"{size_bytes / BYTES_PER_GIB:,.2f}".rstrip("0").rstrip(".") + " GiB"
 
 

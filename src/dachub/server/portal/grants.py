@@ -9,12 +9,17 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from dachub.model.allocations import Recurrence
-from dachub.model.units import BYTES_PER_GIB, SECONDS_PER_HOUR, SECONDS_PER_MINUTE, midnight
+from dachub.model.units import (
+    BYTES_PER_GIB,
+    BYTES_PER_TB,
+    SECONDS_PER_HOUR,
+    SECONDS_PER_MINUTE,
+    midnight,
+)
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 from dachub.server.api.parameters import Reason
 from dachub.server.portal.forms import Fields
 
-BYTES_PER_TB = 10**12
 EVERYTHING = "all"
 
 UNITS: dict[str, tuple[str, Resource, int]] = {

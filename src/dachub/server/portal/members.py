@@ -70,10 +70,12 @@ class LimitFields(Fields):
 def _roles(by: Principal) -> list[tuple[str, str]]:
     """Roles that ``by`` may give."""
     return [
-        (role.value, "PI" if role is Role.PI else role.value)
-        for role in Role
-        if role is not Role.PI or by.is_administrator
+        (role.value, _spoken(role)) for role in Role if role is not Role.PI or by.is_administrator
     ]
+
+
+def _spoken(role: Role) -> str:
+    return "PI" if role is Role.PI else role.value
 
 
 async def _rows(
@@ -189,7 +191,7 @@ async def put_member(slug: Slug, visit: Visitor, form: Submitted) -> Response:
         async with visit.process.factory() as factory:
             return await _list_page(visit, factory, slug, "", form.failed("member", error))
     return visit.redirect(
-        f"groups/{slug}/members", f"{fields.username} is now {fields.role.value} of {slug}."
+        f"groups/{slug}/members", f"{fields.username} is now {_spoken(fields.role)} of {slug}."
     )
 
 

@@ -37,6 +37,8 @@ LAYERS = {
 }  # fmt: skip
 DAY_MILLISECONDS = 86_400_000
 DAYS_HEIGHT = 260
+DAY_TICKS = 4  # as many as have room on a telephone
+GIB_AXIS_MIN = 0.1  # below it all numbers of the axis would read 0
 
 
 def hours_stacked(stack: Stack, theme: Theme) -> Plot:
@@ -112,8 +114,8 @@ def bytes_over_time(samples: Sequence[StorageSample], period: Period, theme: The
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
     plot.y_range.start = 0
     plot.xgrid.visible = False
-    if not any(source["gib"]):
-        plot.y_range.end = 1
+    if max(source["gib"], default=0) < GIB_AXIS_MIN:
+        plot.y_range.end = GIB_AXIS_MIN
     return _json(plot)
 
 
@@ -127,6 +129,7 @@ def _figure(theme: Theme, **options: Any) -> Any:
         sizing_mode="stretch_width", toolbar_location=None, tools="",
         background_fill_color=None, border_fill_color=None, outline_line_color=None, **options,
     )  # fmt: skip
+    plot.xaxis.ticker.desired_num_ticks = DAY_TICKS
     for axis in plot.axis:
         axis.axis_label_text_color = axis.major_label_text_color = colours["ink"]
         axis.axis_line_color = axis.major_tick_line_color = colours["ink"]

@@ -86,6 +86,7 @@ async def _group_page(
         "group-requests.html",
         **frame,
         **_paged(found, before),
+        limits=await factory.quota().members(visit.caller, slug),
         resources=[(each.value, unit_of(each)[0]) for each in (*resources, Resource.FILE_BYTES)],
         form=form,
         status=form.status,
