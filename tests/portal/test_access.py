@@ -56,6 +56,9 @@ PAGES = {
     "/admin/requests": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/servers": (302, 403, 403, 403, 403, 403, 200, 403),
     "/admin/audit": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/reports": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/admin/report": (302, 403, 403, 403, 403, 403, 200, 403),
+    "/my-data.zip": (302, 200, 200, 200, 200, 200, 200, 403),
     "/nothing-here": (404, 404, 404, 404, 404, 404, 404, 404),
 }  # fmt: skip
 NOTHING = (401, 403, 403, 403, 403, 403, 403, 403)
@@ -83,6 +86,7 @@ FORMS = {
     "/admin/people": NOTHING,
     "/admin/people/meg/disable": NOTHING,
     "/admin/people/meg/enable": NOTHING,
+    "/admin/people/meg/forget": NOTHING,
     "/admin/people/meg/password": NOTHING,
     "/admin/groups": NOTHING,
 }
@@ -104,7 +108,7 @@ async def test_every_page_is_for_those_who_may_see_it(portal: Portal, path: str)
         assert answer.status_code == expected, (name, answer.text)
         if expected == 302:
             assert answer.headers["location"].startswith("/services/dac/login?next=")
-        elif not path.endswith((".json", ".csv", ".parquet")) or expected != 200:
+        elif not path.endswith((".json", ".csv", ".parquet", ".zip")) or expected != 200:
             assert answer.headers["content-type"] == "text/html; charset=utf-8", name
             assert "<h1>" in answer.text
 
@@ -149,7 +153,7 @@ def _shape(path: str) -> tuple[str, ...]:
         "history", "members", "remove",
         "password", "sessions", "stop", "admin", "people", "servers", "audit", "allocations",
         "adjustments", "disable", "notices", "read", "preferences", "requests", "withdraw", "grant",
-        "decline", "enable", "nothing-here",
+        "decline", "enable", "forget", "reports", "report", "my-data.zip", "nothing-here",
     }  # fmt: skip
     plain = path.replace(".{form}", "").removesuffix(".csv").removesuffix(".parquet")
     return tuple(part if part in fixed else "*" for part in plain.strip("/").split("/"))
