@@ -113,7 +113,7 @@ def _explain(kind: str, message: str) -> str:
         case "string_too_long":
             return "This is too long."
         case "string_pattern_mismatch":
-            return "Use only what is named here; begin with a letter."
+            return "Use lower-case letters and what else is named here; begin with a letter."
         case "value_error":
             return message.removeprefix("Value error, ")
         case _:
