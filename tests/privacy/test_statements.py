@@ -14,7 +14,9 @@ from dachub.infra.personal import Personal, Term
 from dachub.privacy.settings import PrivacySettings
 
 assert migrations.head(), "importing it registers every table"
-CLASSES = [mapper.class_ for mapper in Base.registry.mappers]
+CLASSES = sorted(
+    (mapper.class_ for mapper in Base.registry.mappers), key=lambda each: str(each.__name__)
+)
 ALL = [
     pytest.param(each.__table__, each.personal, id=each.__tablename__)
     for each in CLASSES
