@@ -177,7 +177,7 @@ async def test_a_later_resource_needs_no_other_tables(
     await services.ledger().apply(life(session, session.requested_at))
     decision = await services.quota().authorize(ask())
     assert decision.allowed
-    assert "has used 6.0 of its 6.5 GiB-hours: 0.5 are left." in decision.message
+    assert "has used 6.0 of its 6.5 GiB-hours: 0.500 are left." in decision.message
     shown = await services.allocations().show(ADMINISTRATOR, made.allocation_id)
     assert (shown.used, shown.amount) == (6 * 3600 * 2**30, 6.5 * 3600 * 2**30)
 
