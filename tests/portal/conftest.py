@@ -78,7 +78,8 @@ class Portal:
         return session_cookie(self.process, f"{name}-token")
 
 
-@pytest.fixture(scope="session")
+# One a file: what a file's tests leave behind must not depend on which worker runs which files.
+@pytest.fixture(scope="module")
 async def portal(databases: Databases, migrated_template: str) -> AsyncIterator[Portal]:
     hub = Hub()
     process = Process(
