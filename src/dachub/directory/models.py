@@ -120,6 +120,13 @@ class LastPI(DachubError):
     status = 409
 
 
+class KeyReused(DachubError):
+    """A key that stands for one wish was sent with another."""
+
+    code = "idempotency-key-reused"
+    status = 422
+
+
 class WeakPassword(DachubError):
     """The password does not meet the policy."""
 
@@ -132,6 +139,14 @@ class WrongPassword(DachubError):
 
     code = "wrong-password"
     status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to something sent, now or when it was sent before."""
+
+    text: str
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

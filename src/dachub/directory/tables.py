@@ -167,6 +167,28 @@ class MembershipRow(Base):
     valid_to: Mapped[datetime | None]
 
 
+class SentRow(Base):
+    """A form or request that was sent, and its answer: sent again it is not done again."""
+
+    __tablename__ = "sent"
+    __table_args__ = (Index(None, "at"),)
+    personal = Personal(
+        person="username",
+        texts=("answer",),
+        plain=("key", "contents"),
+        goes=True,
+        term="sent",
+        since="at",
+    )
+
+    username: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """A digest, as ``contents`` is."""
+    contents: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[str]
+    at: Mapped[datetime]
+
+
 class AuditRow(Base):
     """Who changed what; appended only."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Term = Literal["sessions", "audit", "notices", "memberships", "affiliations"]
+Term = Literal["sessions", "audit", "notices", "memberships", "affiliations", "sent"]
 """What is kept with names for how long: the settings ``privacy.<term>_days``."""
 
 

@@ -32,6 +32,12 @@ class PrivacySettings(Section):
     notices_days: int | None = Field(
         default=183, ge=1, description="What people were told; then it is deleted"
     )
+    sent_days: int | None = Field(
+        default=2,
+        ge=1,
+        description="Forms and requests with an Idempotency-Key: so long sending them again does "
+        "nothing again",
+    )
     logs_days: int | None = Field(
         default=90, ge=1, description="Files of logs, which hold usernames and addresses"
     )

@@ -23,7 +23,8 @@ DESCRIPTION = """\
 Who used how much computing time, who may, and who belongs to which group.
 
 Call it with `Authorization: Bearer <token>`, a token of JupyterHub. Every error is a problem
-(RFC 9457) with a stable `code`.
+(RFC 9457) with a stable `code`. Where a call takes an `Idempotency-Key`, it may be repeated with
+the same key and contents when no answer came: it is done once, and answered as it was.
 """
 
 

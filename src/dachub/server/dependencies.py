@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
 
 from dachub.directory.models import Principal
 from dachub.server.auth import authenticate
@@ -63,3 +65,46 @@ HubOnly = Depends(_hub)
 
 AdministratorOnly = Depends(_administrator)
 """For routes that only administrators may call."""
+
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Any text of your own: what is sent again with it is not done again, and "
+        "answered as it was",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    caller: Principal
+    services: Factory
+    key: str | None
+    contents: str
+
+    async def __call__(
+        self, model: type[AnyModel], act: Callable[[], Awaitable[AnyModel]]
+    ) -> AnyModel:
+        """What ``act`` makes; where the caller's key came before, what it made then."""
+        if self.key is None:
+            return await act()
+
+        async def answer() -> str:
+            return (await act()).model_dump_json()
+
+        told = await self.services.once().answer(self.caller, self.key, self.contents, answer)
+        return model.model_validate_json(told.text)
+
+
+async def _once(request: Request, caller: Caller, services: Services, key: Key = None) -> _Once:
+    body = (await request.body()).decode("utf-8", "surrogateescape")
+    return _Once(caller, services, key, f"{request.method} {request.url.path} {body}")
+
+
+Once = Annotated[_Once, Depends(_once)]
+"""Does what a request asks for, once for an ``Idempotency-Key``."""

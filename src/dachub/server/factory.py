@@ -39,6 +39,7 @@ class Factory:
         self.clock = clock
         directory = Directory(session, clock, settings.directory)
         self.audit = directory.audit
+        self.once = directory.once
         self.people = directory.people
         self.pseudonyms = directory.pseudonyms
         self.logins = directory.logins

@@ -11,11 +11,13 @@ from dachub.directory.services.accounts import LocalAccountService
 from dachub.directory.services.audit import AuditService
 from dachub.directory.services.groups import GroupService
 from dachub.directory.services.logins import LoginService
+from dachub.directory.services.once import OnceService
 from dachub.directory.services.people import PeopleService
 from dachub.directory.services.pseudonyms import PseudonymService
 from dachub.directory.settings import DirectorySettings
 from dachub.directory.store.audit import AuditStore
 from dachub.directory.store.groups import GroupStore
+from dachub.directory.store.once import OnceStore
 from dachub.directory.store.people import LocalAccountStore, PersonStore
 from dachub.directory.store.pseudonyms import PseudonymStore
 from dachub.infra.clock import Clock
@@ -30,11 +32,16 @@ class Directory:
         self._people = PersonStore(session, timedelta(days=settings.affiliation_stale_after_days))
         self._groups = GroupStore(session)
         self._accounts = LocalAccountStore(session)
+        self._once = OnceService(OnceStore(session), clock)
         self._pseudonyms = PseudonymService(PseudonymStore(session), self._people, clock)
 
     def audit(self) -> AuditService:
         """Who changed what."""
         return self._audit
+
+    def once(self) -> OnceService:
+        """What counts once, however often it is sent."""
+        return self._once
 
     def people(self) -> PeopleService:
         """People."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -12,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from dachub.model.names import GROUP_SLUG_PATTERN, GroupSlug
 from dachub.model.usage import AllocationRecord, Policy, QuotaPolicy, Resource
 from dachub.server.api.parameters import Reason, SmallIdPath, errors
-from dachub.server.dependencies import Caller, Services
+from dachub.server.dependencies import Caller, Once, Services
 
 router = APIRouter(prefix="/allocations", tags=["allocations"])
 
@@ -66,18 +67,12 @@ async def show(allocation_id: SmallIdPath, caller: Caller, services: Services) -
 
 
 @router.post("", status_code=201, responses=errors(404, 409))
-async def create(new: NewAllocation, caller: Caller, services: Services) -> AllocationRecord:
+async def create(
+    new: NewAllocation, caller: Caller, services: Services, once: Once
+) -> AllocationRecord:
     """Give a group an allocation."""
-    return await services.allocations().create(
-        caller,
-        group=new.group,
-        resource=new.resource,
-        amount=new.amount,
-        starts_at=new.starts_at,
-        ends_at=new.ends_at,
-        policy=new.policy,
-        reason=new.reason,
-    )
+    make = partial(services.allocations().create, caller, **dict(new))
+    return await once(AllocationRecord, make)
 
 
 @router.post("/{allocation_id}/adjustments", status_code=201, responses=errors(404, 409))
@@ -86,13 +81,8 @@ async def adjust(
     change: NewAdjustment,
     caller: Caller,
     services: Services,
+    once: Once,
 ) -> AllocationRecord:
     """Change an allocation; the reason stays."""
-    return await services.allocations().change(
-        caller,
-        allocation_id,
-        change.reason,
-        amount=change.amount,
-        ends_at=change.ends_at,
-        policy=change.policy,
-    )
+    make = partial(services.allocations().change, caller, allocation_id, **dict(change))
+    return await once(AllocationRecord, make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -14,7 +15,7 @@ from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.usage import Resource
 from dachub.server.api.allocations import Amount
 from dachub.server.api.parameters import BeforeQuery, GroupQuery, Reason, SmallIdPath, errors
-from dachub.server.dependencies import Caller, Services
+from dachub.server.dependencies import Caller, Once, Services
 
 router = APIRouter(prefix="/requests", tags=["requests"])
 
@@ -68,11 +69,9 @@ async def requests(
 
 
 @router.post("", status_code=201, responses=errors(404, 409))
-async def ask(new: NewRequest, caller: Caller, services: Services) -> AllocationRequest:
+async def ask(new: NewRequest, caller: Caller, services: Services, once: Once) -> AllocationRequest:
     """Ask for more."""
-    return await services.requests().ask(
-        caller, group=new.group, resource=new.resource, amount=new.amount, reason=new.reason
-    )
+    return await once(AllocationRequest, partial(services.requests().ask, caller, **dict(new)))
 
 
 @router.get("/{request_id}", responses=errors(404))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -12,7 +13,7 @@ from dachub.model.names import GroupSlug
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 from dachub.server.api.allocations import Amount
 from dachub.server.api.parameters import GroupQuery, Reason, SmallIdPath, errors
-from dachub.server.dependencies import Caller, Services
+from dachub.server.dependencies import Caller, Once, Services
 
 router = APIRouter(prefix="/series", tags=["allocations"])
 
@@ -54,9 +55,9 @@ async def series(
 
 
 @router.post("", status_code=201, responses=errors(404))
-async def add(new: NewSeries, caller: Caller, services: Services) -> AllocationSeries:
+async def add(new: NewSeries, caller: Caller, services: Services, once: Once) -> AllocationSeries:
     """Give a group an allocation for every period."""
-    return await services.series().add(caller, **dict(new))
+    return await once(AllocationSeries, partial(services.series().add, caller, **dict(new)))
 
 
 @router.post("/{series_id}/end", responses=errors(404, 409))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from dachub.server.api.parameters import (
     UserQuery,
     errors,
 )
-from dachub.server.dependencies import Caller, CurrentProcess, HubOnly, Services
+from dachub.server.dependencies import Caller, CurrentProcess, HubOnly, Once, Services
 from dachub.server.stopping import request_stop
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
@@ -102,14 +103,8 @@ async def corrections(session_id: UUID, caller: Caller, services: Services) -> S
 
 @router.post("/{session_id}/corrections", status_code=201, responses=errors(404, 409))
 async def correct(
-    session_id: UUID, new: NewCorrection, caller: Caller, services: Services
+    session_id: UUID, new: NewCorrection, caller: Caller, services: Services, once: Once
 ) -> SessionRecord:
     """Void, amend or restore a session; usage and balances follow at once."""
-    return await services.corrections().correct(
-        caller,
-        session_id,
-        new.action,
-        new.reason,
-        started_at=new.started_at,
-        ended_at=new.ended_at,
-    )
+    make = partial(services.corrections().correct, caller, session_id, **dict(new))
+    return await once(SessionRecord, make)

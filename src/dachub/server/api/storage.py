@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,7 +21,7 @@ from dachub.server.api.parameters import (
     UserQuery,
     errors,
 )
-from dachub.server.dependencies import Caller, CurrentProcess, Services
+from dachub.server.dependencies import Caller, CurrentProcess, Once, Services
 from dachub.server.sampling import REQUESTS
 
 router = APIRouter(prefix="/storage", tags=["storage"])
@@ -87,15 +88,17 @@ async def limits(
 
 
 @router.post("/limits", status_code=201, responses=errors(404))
-async def set_limit(new: NewLimit, caller: Caller, services: Services) -> StorageLimit:
+async def set_limit(new: NewLimit, caller: Caller, services: Services, once: Once) -> StorageLimit:
     """Except a person or group from the site's limits; the reason stays."""
     caller.require_administrator()
     if (new.user is None) == (new.group is None):
         raise InvalidInput("Name a user or a group: a limit is of one of them.")
     area, owner = _place(caller, new.user, new.group)
-    return await services.storage_limits().set(
-        caller, area, owner, limit_bytes=new.bytes, limit_files=new.files, reason=new.reason
-    )
+    make = partial(
+        services.storage_limits().set,
+        caller, area, owner, limit_bytes=new.bytes, limit_files=new.files, reason=new.reason,
+    )  # fmt: skip
+    return await once(StorageLimit, make)
 
 
 def _place(by: Principal, username: str | None, group: str | None) -> tuple[StorageArea, str]:

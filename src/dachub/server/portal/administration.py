@@ -17,7 +17,7 @@ from dachub.model.requests import RequestState
 from dachub.model.usage import GroupBalance, QuotaState
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
 from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.portal.sessions import open_sessions
 from dachub.server.portal.tables import AskedSort, sorted_rows
@@ -82,17 +82,18 @@ async def add_group(visit: Visitor, form: Submitted) -> Response:
     visit.caller.require_administrator()
     try:
         fields = form.read(GroupFields)
-        async with visit.process.factory() as factory:
+
+        async def change(factory: Factory) -> str:
             await factory.groups().create(
                 visit.caller, fields.slug, fields.title, fields.description
             )
+            return f"The group {fields.slug} was added. Give it a PI and an allocation."
+
+        message = await changed_once(visit, form, change)
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _groups_page(visit, factory, "", form.failed("group", error))
-    return visit.redirect(
-        f"groups/{fields.slug}",
-        f"The group {fields.slug} was added. Give it a PI and an allocation.",
-    )
+    return visit.redirect(f"groups/{fields.slug}", message)
 
 
 @router.get("/servers")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from fastapi import APIRouter, Response
 
 from dachub.model.problems import DachubError
@@ -12,7 +10,7 @@ from dachub.server.api.parameters import SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.formats import WHEN_SPENT
-from dachub.server.portal.forms import Form, Submitted
+from dachub.server.portal.forms import Change, Form, Submitted, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import (
     EVERY,
@@ -29,7 +27,6 @@ from dachub.server.portal.pages import Visit, Visitor
 
 router = APIRouter(prefix="/groups/{slug}", include_in_schema=False)
 
-Change = Callable[[Factory], Awaitable[str]]
 CARRY_OVER = {
     "0": "nothing",
     "10": "at most 10 % of the amount",
@@ -60,8 +57,7 @@ async def _changed(visit: Visit, slug: str, form: Form, name: str, change: Chang
     """Make a change and say so on the page; or show the form again, with what was wrong."""
     visit.caller.require_administrator()
     try:
-        async with visit.process.factory() as factory:
-            message = await change(factory)
+        message = await changed_once(visit, form, change)
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _page(visit, factory, slug, form.failed(name, error))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import Depends
@@ -11,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dachub.model.problems import DachubError, InvalidInput, PermissionDenied
 from dachub.server.auth import CSRF_SECONDS
-from dachub.server.portal.pages import Visitor
+from dachub.server.factory import Factory
+from dachub.server.portal.pages import Visit, Visitor
 
 MOST_FIELDS = 20
 LARGEST_FORM_BYTES = 65_536
@@ -136,3 +139,22 @@ async def _submitted(visit: Visitor) -> Form:
 
 Submitted = Annotated[Form, Depends(_submitted)]
 """A form that its own page sent, on behalf of the person it was made for."""
+
+
+Change = Callable[[Factory], Awaitable[str]]
+"""Changes something in a transaction, and tells what to say of it."""
+
+
+async def changed_once(visit: Visit, form: Form, change: Change) -> str:
+    """Make a change, once however often the form is sent, and tell what to say of it.
+
+    Each page that is loaded has forms with a token of its own. So what comes with the same token to
+    the same address, the same in every field, is one wish: a double click, a reload, a repetition
+    after an answer that never came. What differs is another.
+    """
+    sent = json.dumps([visit.request.url.path, *sorted(form.values.items())])
+    async with visit.process.factory() as factory:
+        answer = await factory.once().answer(visit.caller, sent, "", partial(change, factory))
+    if answer.is_repeated:
+        return f"This form was sent before, and counted once. {answer.text}"
+    return answer.text

@@ -18,7 +18,7 @@ from dachub.model.usage import GroupBalance, Resource
 from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import TIME_UNITS, UNITS, Amount
 from dachub.server.portal.pages import Visit, Visitor
@@ -165,19 +165,23 @@ async def member(slug: Slug, username: Username, visit: Visitor, factory: Servic
 @router.post("/{username}/limit")
 async def set_limit(slug: Slug, username: Username, visit: Visitor, form: Submitted) -> Response:
     """Let a member use at most so much of each period, or all there is."""
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(LimitFields)
         resource = UNITS[fields.unit][1]
-        async with visit.process.factory() as factory:
-            await factory.limits().set(
-                visit.caller, slug, username, resource, fields.amount, fields.reason
-            )
+        await factory.limits().set(
+            visit.caller, slug, username, resource, fields.amount, fields.reason
+        )
+        if fields.amount is None:
+            return f"{username} has no limit any more."
+        return f"{username} has a limit of {fields.amount:,} {TIME_UNITS[fields.unit]}."
+
+    try:
+        message = await changed_once(visit, form, change)
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _member_page(visit, factory, slug, username, form.failed("limit", error))
-    said = "no limit any more" if fields.amount is None else f"a limit of {fields.amount:,}"
-    unit = "" if fields.amount is None else f" {TIME_UNITS[fields.unit]}"
-    return visit.redirect(f"groups/{slug}/members/{username}", f"{username} has {said}{unit}.")
+    return visit.redirect(f"groups/{slug}/members/{username}", message)
 
 
 @router.post("")

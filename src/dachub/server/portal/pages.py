@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -112,7 +113,7 @@ class Visit:
             now=self.now,
             path=self.request.url.path,
             age=partial(formats.age, now=self.now),
-            csrf_token=self.signer("csrf").sign(""),
+            csrf_token=self.signer("csrf").sign(secrets.token_urlsafe(12)),
             flash=flash,
             **context,
         )

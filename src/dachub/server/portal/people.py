@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -16,7 +17,14 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.downloads import Format, download
-from dachub.server.portal.forms import Fields, Form, InvalidFields, SecretFields, Submitted
+from dachub.server.portal.forms import (
+    Fields,
+    Form,
+    InvalidFields,
+    SecretFields,
+    Submitted,
+    changed_once,
+)
 from dachub.server.portal.pages import Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES, Period
 from dachub.server.portal.plots import hours_stacked, layer_colours
@@ -27,7 +35,7 @@ from dachub.server.portal.records import (
     usage_columns,
 )
 from dachub.server.portal.stacks import Stack, column_of, stack
-from dachub.server.portal.storage import LimitFields
+from dachub.server.portal.storage import set_limit
 
 router = APIRouter(prefix="/admin/people", include_in_schema=False)
 
@@ -203,18 +211,15 @@ async def limit_storage(
     """Except a person's home from the site's limits."""
     visit.caller.require_administrator()
     try:
-        fields = form.read(LimitFields)
-        async with visit.process.factory() as factory:
-            await factory.storage_limits().set(
-                visit.caller, StorageArea.HOME, username,
-                limit_bytes=fields.limit_bytes, limit_files=fields.files, reason=fields.reason,
-            )  # fmt: skip
+        message = await changed_once(
+            visit, form, partial(set_limit, visit, form, StorageArea.HOME, username)
+        )
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _person_page(
                 visit, factory, username, chosen, form.failed("storage-limit", error)
             )
-    return visit.redirect(f"admin/people/{username}#storage-heading", "The limit was saved.")
+    return visit.redirect(f"admin/people/{username}#storage-heading", message)
 
 
 @router.post("/{username}/disable")

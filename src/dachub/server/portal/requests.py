@@ -18,7 +18,7 @@ from dachub.model.usage import Resource
 from dachub.server.api.parameters import Reason, SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.forms import Change, Fields, Form, Submitted, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import after, unit_of
 from dachub.server.portal.pages import Visit, Visitor
@@ -113,23 +113,24 @@ async def requests(
 @router.post("/groups/{slug}/requests")
 async def ask(slug: Slug, visit: Visitor, form: Submitted) -> Response:
     """Ask for more."""
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(RequestFields)
-        async with visit.process.factory() as factory:
-            await factory.requests().ask(
-                visit.caller,
-                group=slug,
-                resource=fields.resource,
-                amount=_spoken_amount(fields.amount, fields.resource),
-                reason=fields.reason,
-            )
+        await factory.requests().ask(
+            visit.caller,
+            group=slug,
+            resource=fields.resource,
+            amount=_spoken_amount(fields.amount, fields.resource),
+            reason=fields.reason,
+        )
+        return "Your request was sent to the administrators. You will be told what they decide."
+
+    try:
+        message = await changed_once(visit, form, change)
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _group_page(visit, factory, slug, form.failed("request", error))
-    return visit.redirect(
-        f"groups/{slug}/requests",
-        "Your request was sent to the administrators. You will be told what they decide.",
-    )
+    return visit.redirect(f"groups/{slug}/requests", message)
 
 
 @router.post("/groups/{slug}/requests/{request_id}/withdraw")
@@ -177,39 +178,40 @@ async def all_requests(visit: Visitor, factory: Services, before: Before = None)
 @router.post("/admin/requests/{request_id}/grant")
 async def grant(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
     """Grant a request, as it is or changed."""
-    visit.caller.require_administrator()
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(GrantFields)
-        async with visit.process.factory() as factory:
-            request = await factory.requests().show(visit.caller, request_id)
-            decided = await factory.requests().grant(
-                visit.caller,
-                request_id,
-                amount=_spoken_amount(fields.amount, request.resource),
-                reason=fields.reason,
-                starts_at=midnight(fields.first) if fields.first else None,
-                ends_at=after(fields.last) if fields.last else None,
-            )
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _admin_page(visit, factory, form.failed(f"grant-{request_id}", error))
-    return visit.redirect(
-        "admin/requests",
-        f"{decided.group} was given {fields.amount} {unit_of(decided.resource)[0]} more.",
-    )
+        request = await factory.requests().show(visit.caller, request_id)
+        await factory.requests().grant(
+            visit.caller,
+            request_id,
+            amount=_spoken_amount(fields.amount, request.resource),
+            reason=fields.reason,
+            starts_at=midnight(fields.first) if fields.first else None,
+            ends_at=after(fields.last) if fields.last else None,
+        )
+        return f"{request.group} was given {fields.amount} {unit_of(request.resource)[0]} more."
+
+    return await _decided(visit, form, f"grant-{request_id}", change)
 
 
 @router.post("/admin/requests/{request_id}/decline")
 async def decline(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
     """Decline a request; who asked is told why."""
+
+    async def change(factory: Factory) -> str:
+        reason = form.read(RefusalFields).reason
+        decided = await factory.requests().decline(visit.caller, request_id, reason)
+        return f"The request was declined; {decided.username} is told why."
+
+    return await _decided(visit, form, f"decline-{request_id}", change)
+
+
+async def _decided(visit: Visit, form: Form, name: str, change: Change) -> Response:
     visit.caller.require_administrator()
     try:
-        fields = form.read(RefusalFields)
-        async with visit.process.factory() as factory:
-            decided = await factory.requests().decline(visit.caller, request_id, fields.reason)
+        message = await changed_once(visit, form, change)
     except DachubError as error:
         async with visit.process.factory() as factory:
-            return await _admin_page(visit, factory, form.failed(f"decline-{request_id}", error))
-    return visit.redirect(
-        "admin/requests", f"The request was declined; {decided.username} is told why."
-    )
+            return await _admin_page(visit, factory, form.failed(name, error))
+    return visit.redirect("admin/requests", message)

@@ -16,7 +16,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod
 from dachub.server.portal.downloads import Format, download
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor
 from dachub.server.portal.periods import CHOICES
@@ -123,24 +123,27 @@ async def show(session_id: UUID, visit: Visitor, factory: Services) -> Response:
 @router.post("/sessions/{session_id}/corrections")
 async def correct(session_id: UUID, visit: Visitor, form: Submitted) -> Response:
     """Void, amend or restore what a session is charged, with a reason that stays."""
+
+    async def change(factory: Factory) -> str:
+        fields, corrections = form.read(CorrectionFields), factory.corrections()
+        match fields.action:
+            case CorrectionAction.VOID:
+                await corrections.void(visit.caller, session_id, fields.reason)
+            case CorrectionAction.RESTORE:
+                await corrections.restore(visit.caller, session_id, fields.reason)
+            case CorrectionAction.AMEND:
+                await corrections.amend(
+                    visit.caller, session_id, fields.reason,
+                    started_at=_in_utc(fields.started_at), ended_at=_in_utc(fields.ended_at),
+                )  # fmt: skip
+        return "The session was corrected."
+
     try:
-        fields = form.read(CorrectionFields)
-        async with visit.process.factory() as factory:
-            corrections = factory.corrections()
-            match fields.action:
-                case CorrectionAction.VOID:
-                    await corrections.void(visit.caller, session_id, fields.reason)
-                case CorrectionAction.RESTORE:
-                    await corrections.restore(visit.caller, session_id, fields.reason)
-                case CorrectionAction.AMEND:
-                    await corrections.amend(
-                        visit.caller, session_id, fields.reason,
-                        started_at=_in_utc(fields.started_at), ended_at=_in_utc(fields.ended_at),
-                    )  # fmt: skip
+        message = await changed_once(visit, form, change)
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _session_page(visit, factory, session_id, form.failed("correction", error))
-    return visit.redirect(f"sessions/{session_id}", "The session was corrected.")
+    return visit.redirect(f"sessions/{session_id}", message)
 
 
 def _in_utc(typed: datetime | None) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.downloads import Column, Format, Type, download
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES, Period
@@ -67,6 +68,19 @@ class LimitFields(Fields):
 def last_of_days(samples: Sequence[StorageSample]) -> list[StorageSample]:
     """The last sample of each day, by day."""
     return list({sample.sampled_at.date(): sample for sample in samples}.values())
+
+
+async def set_limit(
+    visit: Visit, form: Form, area: StorageArea, owner: str, factory: Factory
+) -> str:
+    """Except a place from the site's limits; bytes of a group are its allocations."""
+    fields = form.read(LimitFields)
+    await factory.storage_limits().set(
+        visit.caller, area, owner,
+        limit_bytes=fields.limit_bytes if area is StorageArea.HOME else None,
+        limit_files=fields.files, reason=fields.reason,
+    )  # fmt: skip
+    return "The limit was saved."
 
 
 async def _samples(
@@ -185,18 +199,15 @@ async def limit_group(
 ) -> Response:
     """Except a group from the site's limit of files; its bytes are allocations."""
     try:
-        fields = form.read(LimitFields)
-        async with visit.process.factory() as factory:
-            await factory.storage_limits().set(
-                visit.caller, StorageArea.GROUP, slug,
-                limit_files=fields.files, reason=fields.reason,
-            )  # fmt: skip
+        message = await changed_once(
+            visit, form, partial(set_limit, visit, form, StorageArea.GROUP, slug)
+        )
     except DachubError as error:
         async with visit.process.factory() as factory:
             return await _group_page(
                 visit, factory, slug, chosen, form.failed("storage-limit", error)
             )
-    return visit.redirect(f"groups/{slug}/storage", "The limit was saved.")
+    return visit.redirect(f"groups/{slug}/storage", message)
 
 
 # --- All places, for administrators -------------------------------------------------------------
