@@ -17,13 +17,13 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from dachub.accounting.settings import QuotaSettings
 from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
 from dachub.model.settings import Section
 from dachub.notices.settings import MailSettings
 from dachub.privacy.settings import PrivacySettings
+from dachub.quota.settings import QuotaSettings
 from dachub.reports.settings import ReportSettings
 from dachub.storage.settings import StorageSettings
 

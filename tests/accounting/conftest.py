@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -10,11 +10,9 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Offer, StartCheck
 from dachub.accounting.services import Accounting
-from dachub.accounting.settings import QuotaSettings
 from dachub.directory.models import Principal, PrincipalKind
-from dachub.directory.services import AuditService, GroupService, PeopleService, PseudonymService
+from dachub.directory.services import AuditService, PeopleService, PseudonymService
 from dachub.directory.store.audit import AuditStore
 from dachub.directory.store.groups import GroupStore
 from dachub.directory.store.people import PersonStore
@@ -22,42 +20,21 @@ from dachub.directory.store.pseudonyms import PseudonymStore
 from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
 from dachub.infra.clock import Clock, HeldClock
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
-from dachub.model.site import RESCUE_SIZE, Environment, Size
-from dachub.notices.services import Notices
 
-OFFER = Offer(
-    sizes=(
-        Size(name="small", milli_cores=1000, memory_bytes=2**31),
-        Size(name="large", milli_cores=4000, memory_bytes=2**33, groups=("lensing",)),
-    ),
-    environments=(Environment(name="astronomy"),),
-    rescue=Size(name=RESCUE_SIZE, milli_cores=500, memory_bytes=2**30),
-    contact="help@observatory.example",
-)
 ADMINISTRATOR = Principal("root-admin", PrincipalKind.PERSON, administrator=True)
 
 
-def accounting(
-    session: AsyncSession,
-    clock: Clock,
-    settings: QuotaSettings | None = None,
-    start_checks: Sequence[StartCheck] = (),
-) -> Accounting:
-    """All services on ``session``."""
+def accounting(session: AsyncSession, clock: Clock) -> Accounting:
+    """The ledger's services on ``session``."""
     audit = AuditService(AuditStore(session), clock)
     persons, groups = PersonStore(session, timedelta(days=90)), GroupStore(session)
-    people = PeopleService(persons, groups, audit, clock)
     return Accounting(
         session,
         clock,
-        settings or QuotaSettings(),
-        OFFER,
-        people=people,
-        groups=GroupService(groups, persons, audit, clock),
+        30,
+        people=PeopleService(persons, groups, audit, clock),
         pseudonyms=PseudonymService(PseudonymStore(session), persons, clock),
         audit=audit,
-        notices=Notices(session, clock, people=people, mails=False).notices(),
-        start_checks=start_checks,
     )
 
 

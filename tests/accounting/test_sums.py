@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from tests.accounting.conftest import ADMINISTRATOR, accounting, life
+from tests.accounting.conftest import ADMINISTRATOR, life
 from tests.conftest import OwnLoop
+from tests.quota.conftest import Services
 
-from dachub.accounting.services import Accounting
 from dachub.accounting.tables import SegmentRow
 from dachub.directory.tables import AffiliationRow, GroupRow, PersonRow
 from dachub.infra.clock import HeldClock
@@ -151,9 +151,7 @@ def expected(
     return sums
 
 
-async def happen(
-    services: Accounting, session: AsyncSession, case: Case, *, midnight: bool
-) -> None:
+async def happen(services: Services, session: AsyncSession, case: Case, *, midnight: bool) -> None:
     """Tell the ledger of a session, and correct it."""
     first, *others = case.pieces
     until = None if others else first.until
@@ -208,7 +206,7 @@ async def happen(
 
 
 async def check(
-    services: Accounting, history: tuple[Case, ...], since: datetime, until: datetime
+    services: Services, history: tuple[Case, ...], since: datetime, until: datetime
 ) -> None:
     """Every report of [since, until) against the oracle."""
     sums = expected(history, since, until)
@@ -240,7 +238,7 @@ async def check(
 
 
 async def check_sessions_and_allocations(
-    services: Accounting, history: tuple[Case, ...], since: datetime, until: datetime
+    services: Services, history: tuple[Case, ...], since: datetime, until: datetime
 ) -> None:
     """What sessions, allocations and the balance of a group say is the same usage."""
     records = await services.sessions().list(ADMINISTRATOR, limit=1000)
@@ -302,7 +300,7 @@ async def live_and_check(
 ) -> None:
     async with AsyncSession(engine, expire_on_commit=False) as session:
         await session.begin()
-        services = accounting(session, HeldClock(NOW))
+        services = Services(session, HeldClock(NOW))
         await people(session)
         for case in history:
             await happen(services, session, case, midnight=midnight)

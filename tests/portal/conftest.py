@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from tests.conftest import Databases
 from tests.portal.seed import NOW, Site, seed
 
-from dachub.accounting.settings import QuotaSettings
 from dachub.config import Settings
 from dachub.hub.settings import SiteSettings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
 from dachub.model.awards import SiteAward
+from dachub.quota.settings import QuotaSettings
 from dachub.server.app import create_app
 from dachub.server.auth import SESSION_COOKIE, session_cookie
 from dachub.server.factory import Process

@@ -14,7 +14,6 @@ from tests.reports.conftest import OPERATOR, measured, ran, utc
 from typer.testing import CliRunner
 
 from dachub.accounting.models import InvalidPeriod
-from dachub.accounting.settings import QuotaSettings
 from dachub.cli.main import app
 from dachub.config import Settings
 from dachub.directory.models import Principal, PrincipalKind
@@ -26,6 +25,7 @@ from dachub.model.problems import PermissionDenied
 from dachub.model.reports import ReportRow
 from dachub.model.storage import StorageArea
 from dachub.model.usage import Policy, Resource
+from dachub.quota.settings import QuotaSettings
 from dachub.reports.services import charts, page
 from dachub.reports.services.periods import quarter, quarter_of, stretch
 from dachub.server.factory import Factory

@@ -1,1 +1,1 @@
-"""The ledger: sessions, segments, usage, allocations; may a server start?"""
+"""The ledger: what happened to sessions, and what was used."""

@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 import dachub.accounting.tables
 import dachub.directory.tables
 import dachub.notices.tables
+import dachub.quota.tables
 import dachub.reports.tables
 import dachub.storage.tables  # noqa: F401
 from dachub.infra.database import Base

@@ -14,7 +14,6 @@ from typing import Self
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from dachub.accounting.models import Offer, RescueReason, Vigil
 from dachub.accounting.services import Accounting
 from dachub.config import Settings
 from dachub.directory.services import Directory
@@ -23,6 +22,8 @@ from dachub.infra.database import SessionMaker, create_engine, session_maker, tr
 from dachub.model.problems import Unavailable
 from dachub.notices.services import Notices, Postman
 from dachub.privacy.services import Privacy
+from dachub.quota.models import Offer, RescueReason, Vigil
+from dachub.quota.services import Quota
 from dachub.reports.services import Reports
 from dachub.server.hubapi import HubAPI
 from dachub.storage.services import Storage
@@ -53,6 +54,21 @@ class Factory:
         accounting = Accounting(
             session,
             clock,
+            settings.quota.reconcile_seconds,
+            people=directory.people(),
+            pseudonyms=directory.pseudonyms(),
+            audit=directory.audit(),
+        )
+        self.ledger = accounting.ledger
+        self.sessions = accounting.sessions
+        self.corrections = accounting.corrections
+        self.usage = accounting.usage
+        self.figures = accounting.figures
+        self.reconciler = accounting.reconciler
+        self.workers = accounting.workers
+        quota = Quota(
+            session,
+            clock,
             settings.quota,
             Offer(
                 settings.servers.sizes,
@@ -60,27 +76,21 @@ class Factory:
                 settings.servers.rescue.size,
                 settings.site.contact,
             ),
+            accounting=accounting,
             people=directory.people(),
             groups=directory.groups(),
-            pseudonyms=directory.pseudonyms(),
             audit=directory.audit(),
             notices=notices.notices(),
             start_checks=(self._check_storage,),
         )
-        self.ledger = accounting.ledger
-        self.sessions = accounting.sessions
-        self.corrections = accounting.corrections
-        self.usage = accounting.usage
-        self.awards = accounting.awards
-        self.quota = accounting.quota
-        self.allocations = accounting.allocations
-        self.requests = accounting.requests
-        self.figures = accounting.figures
-        self.series = accounting.series
-        self.limits = accounting.limits
-        self.enforcement = accounting.enforcement
-        self.reconciler = accounting.reconciler
-        self.workers = accounting.workers
+        self.quota = quota.quota
+        self.allocations = quota.allocations
+        self.requests = quota.requests
+        self.series = quota.series
+        self.limits = quota.limits
+        self.awards = quota.awards
+        self.enforcement = quota.enforcement
+        self.quota_figures = quota.figures
         storage = Storage(
             session,
             clock,
@@ -90,7 +100,7 @@ class Factory:
             groups=directory.groups(),
             audit=directory.audit(),
             notices=notices.notices(),
-            allocations=accounting.allocations(),
+            allocations=quota.allocations(),
         )
         self.storage = storage.storage
         self.storage_limits = storage.limits
@@ -113,6 +123,7 @@ class Factory:
             settings.reports,
             settings.site.name,
             accounting,
+            quota,
             storage.storage(),
             people=directory.people(),
             groups=directory.groups(),
@@ -122,7 +133,7 @@ class Factory:
         self.funder_reports = reports.funder
 
     async def _check_storage(self, username: str, group: str) -> RescueReason | None:
-        # Not handed to accounting itself: storage asks accounting what groups were granted.
+        # Not handed over as it is: storage asks the quotas what groups were granted.
         return await self.storage().check_start(username, group)
 
 

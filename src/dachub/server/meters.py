@@ -30,6 +30,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.model.problems import DachubError
 from dachub.model.units import SECONDS_PER_HOUR, core_hours
 from dachub.notices.models import MailCounts
+from dachub.quota.services.figures import QuotaFigures
 from dachub.server.auth import API
 from dachub.server.factory import Process
 from dachub.server.outbox import OutboxStatus, outbox_status
@@ -52,6 +53,7 @@ class Snapshot:
 
     at: datetime
     figures: Figures | None
+    quotas: QuotaFigures | None
     mails: MailCounts
     outbox: OutboxStatus | None
 
@@ -100,15 +102,16 @@ class Meters:
         outbox = None
         if self._outbox is not None:
             outbox = await asyncio.to_thread(outbox_status, self._outbox)
-        figures, mails = None, MailCounts()
+        figures, quotas, mails = None, None, MailCounts()
         try:
             self._process.require_database()
             async with asyncio.timeout(ANSWER_SECONDS), self._process.factory() as services:
                 figures = await services.figures().read(WATCHER)
+                quotas = await services.quota_figures().read(WATCHER)
                 mails = await services.mails().counts()
         except (SQLAlchemyError, DachubError, OSError, TimeoutError) as error:
             log.warning("no figures: the database does not answer", error=type(error).__name__)
-        return Snapshot(now, figures, mails, outbox)
+        return Snapshot(now, figures, quotas, mails, outbox)
 
 
 class _Shown(Collector):
@@ -156,6 +159,8 @@ def _families(process: Process, snapshot: Snapshot) -> Iterable[Metric]:
         yield from _of_the_outbox(snapshot.outbox, snapshot.at)
     if snapshot.figures is not None:
         yield from _of_the_ledger(snapshot.figures, process.started_at, snapshot.at)
+    if snapshot.quotas is not None:
+        yield from _of_quotas(snapshot.quotas)
         yield _gauge(
             "dachub_mails",
             "Mails that wait to be sent, and that were given up",
@@ -198,6 +203,14 @@ def _of_the_ledger(figures: Figures, started_at: datetime, now: datetime) -> Ite
         "group",
     )
     yield _gauge(
+        "dachub_reconciler_age_seconds",
+        "Time since ledger and hub were last compared, or else since the service started",
+        {(): max(0.0, (now - (figures.reconciled_at or started_at)).total_seconds())},
+    )
+
+
+def _of_quotas(figures: QuotaFigures) -> Iterable[Metric]:
+    yield _gauge(
         "dachub_quota_groups", "Groups by how they stand with their quota", figures.standings,
         "resource", "state",
     )  # fmt: skip
@@ -205,11 +218,6 @@ def _of_the_ledger(figures: Figures, started_at: datetime, now: datetime) -> Ite
         "dachub_requests_open", "Requests for more that wait for a decision",
         {(): figures.open_requests},
     )  # fmt: skip
-    yield _gauge(
-        "dachub_reconciler_age_seconds",
-        "Time since ledger and hub were last compared, or else since the service started",
-        {(): max(0.0, (now - (figures.reconciled_at or started_at)).total_seconds())},
-    )
 
 
 def _gauge(

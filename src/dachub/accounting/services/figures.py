@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from dachub.accounting.services.reconcile import WORKER as RECONCILE
 from dachub.accounting.services.usage import UsageService
-from dachub.accounting.store.figures import FigureStore
+from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.workers import WorkerStore
 from dachub.directory.models import Principal
 from dachub.infra.clock import Clock
@@ -26,16 +26,12 @@ class Figures:
         (state, size) -> how many sessions start or run.
     today
         Usage since midnight (UTC), a row for each group that used anything.
-    standings
-        (resource, state) -> how many groups stand so with their quota.
     reconciled_at
         When ledger and hub were last compared.
     """
 
     sessions: Mapping[tuple[str, ...], int]
     today: tuple[UsageRow, ...]
-    standings: Mapping[tuple[str, ...], int]
-    open_requests: int
     reconciled_at: datetime | None
 
 
@@ -43,9 +39,9 @@ class FigureService:
     """Reads the figures."""
 
     def __init__(
-        self, store: FigureStore, usage: UsageService, workers: WorkerStore, clock: Clock
+        self, sessions: SessionStore, usage: UsageService, workers: WorkerStore, clock: Clock
     ) -> None:
-        self._store = store
+        self._sessions = sessions
         self._usage = usage
         self._workers = workers
         self._clock = clock
@@ -65,9 +61,7 @@ class FigureService:
         )
         reconciled = await self._workers.last(RECONCILE)
         return Figures(
-            sessions=await self._store.open_sessions(),
+            sessions=await self._sessions.count_open(),
             today=tuple(today.rows),
-            standings=await self._store.standings(),
-            open_requests=await self._store.open_requests(),
             reconciled_at=reconciled.succeeded_at if reconciled else None,
         )

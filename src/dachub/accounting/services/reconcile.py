@@ -14,7 +14,6 @@ import structlog
 
 from dachub.accounting.models import ActiveServer, Entry, Life, ReconcileOutcome, Start
 from dachub.accounting.services.ledger import FUTURE_TOLERANCE, Ledger, lost
-from dachub.accounting.settings import QuotaSettings
 from dachub.accounting.store.ledger import LedgerStore
 from dachub.accounting.store.workers import WorkerStore
 from dachub.infra.clock import Clock
@@ -37,13 +36,13 @@ class Reconciler:
         store: LedgerStore,
         workers: WorkerStore,
         clock: Clock,
-        settings: QuotaSettings,
+        every_seconds: int,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._workers = workers
         self._clock = clock
-        self._between_runs = timedelta(seconds=settings.reconcile_seconds / 2)
+        self._between_runs = timedelta(seconds=every_seconds / 2)
 
     async def run(
         self, active: Sequence[ActiveServer], listed_at: datetime | None = None

@@ -153,9 +153,14 @@ class SessionService:
         by.require_administrator()
         return await self._store.by_ids(session_ids, self._clock.now())
 
-    async def running(self) -> Sequence[SessionRecord]:
-        """All sessions that have started and not ended; asks nobody's rights."""
-        return await self._store.records(now=self._clock.now(), state="running")
+    async def running(self, username: str | None = None) -> Sequence[SessionRecord]:
+        """Sessions, all or a person's, that have started and not ended; asks nobody's rights."""
+        return await self._store.records(now=self._clock.now(), username=username, state="running")
+
+    async def latest(self, username: str) -> SessionRecord | None:
+        """The session that a person requested last; asks nobody's rights."""
+        found = await self._store.records(now=self._clock.now(), username=username, limit=1)
+        return found[0] if found else None
 
     async def schedule_stop(
         self, session_id: UUID, at: datetime | None, reason: str | None = None

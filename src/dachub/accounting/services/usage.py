@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
-from dachub.accounting.models import InvalidPeriod
+from dachub.accounting.models import InvalidPeriod, Rate, Span
+from dachub.accounting.store.spans import SpanStore
 from dachub.accounting.store.usage import UsageStore
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import PeopleService
@@ -65,8 +66,11 @@ def require_may_see(by: Principal, *, username: str | None, group: str | None) -
 class UsageService:
     """Reports usage to the second."""
 
-    def __init__(self, store: UsageStore, people: PeopleService, clock: Clock) -> None:
+    def __init__(
+        self, store: UsageStore, spans: SpanStore, people: PeopleService, clock: Clock
+    ) -> None:
         self._store = store
+        self._spans = spans
         self._people = people
         self._clock = clock
 
@@ -129,3 +133,16 @@ class UsageService:
                 gpu_seconds=sum(row.gpu_seconds for row in rows),
             ),
         )
+
+    async def of_spans(
+        self, spans: Sequence[Span], now: datetime, *, with_memory: bool = True
+    ) -> Sequence[Usage]:
+        """Usage in each span, open sessions counted to ``now``; asks nobody's rights.
+
+        Memory is read only where it is wanted.
+        """
+        return await self._spans.used(spans, now, with_memory=with_memory)
+
+    async def rates(self, groups: Collection[str] | None) -> Sequence[Rate]:
+        """What people run at the moment on groups (all: ``None``); asks nobody's rights."""
+        return await self._spans.rates(groups)

@@ -14,9 +14,9 @@ class WorkerService:
         self._store = store
         self._clock = clock
 
-    async def record(self, name: str, outcome: str = "") -> None:
-        """Note that a worker has just succeeded."""
-        await self._store.record(name, self._clock.now(), outcome)
+    async def record(self, name: str, outcome: str = "", *, is_clean: bool = True) -> None:
+        """Note that a worker has just succeeded, and whether all was as it should be."""
+        await self._store.record(name, self._clock.now(), outcome, is_clean=is_clean)
 
     async def last(self, name: str) -> WorkerRun | None:
         """The last success of a worker; ``None`` if it never ran."""

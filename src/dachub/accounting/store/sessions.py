@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    case,
     cast,
     exists,
     func,
@@ -139,6 +140,16 @@ class SessionStore:
             .where(SessionRow.ended_at.is_(None), SessionRow.stop_due_at <= now)
             .order_by(SessionRow.stop_due_at)
         )
+
+    async def count_open(self) -> dict[tuple[str, ...], int]:
+        """(state, size) -> sessions that start or run."""
+        state = case((SessionRow.started_at.is_(None), "requested"), else_="running")
+        rows = await self._session.execute(
+            select(state, SessionRow.size, func.count())
+            .where(SessionRow.ended_at.is_(None))
+            .group_by(state, SessionRow.size)
+        )
+        return {(state, size): count for state, size, count in rows}
 
     async def schedule_stop(
         self, session_id: UUID, at: datetime | None, reason: str | None

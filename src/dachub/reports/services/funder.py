@@ -14,6 +14,7 @@ from dachub.infra.clock import Clock
 from dachub.model.reports import FunderReport, ReportPeriod, ReportRow, StorageDay, StoredRow
 from dachub.model.storage import StorageArea, StorageSample
 from dachub.model.usage import AllocationRecord, Usage, UsageDimension, UsageRow
+from dachub.quota.services import Quota
 from dachub.reports.services.charged import SECOND
 from dachub.reports.services.periods import Stretch
 from dachub.storage.services import StorageService
@@ -30,6 +31,7 @@ class FunderReports:
     def __init__(
         self,
         accounting: Accounting,
+        quota: Quota,
         storage: StorageService,
         groups: GroupService,
         clock: Clock,
@@ -37,8 +39,8 @@ class FunderReports:
     ) -> None:
         self._usage = accounting.usage()
         self._sessions = accounting.sessions()
-        self._allocations = accounting.allocations()
-        self._awards = accounting.awards()
+        self._allocations = quota.allocations()
+        self._awards = quota.awards()
         self._storage = storage
         self._groups = groups
         self._clock = clock

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dachub.accounting.services import Accounting
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
+from dachub.quota.services import Quota
 from dachub.reports.services.apel import ApelCloud
 from dachub.reports.services.exports import ExportService
 from dachub.reports.services.funder import FunderReports
@@ -28,6 +29,7 @@ class Reports:
         settings: ReportSettings,
         site: str,
         accounting: Accounting,
+        quota: Quota,
         storage: StorageService,
         *,
         people: PeopleService,
@@ -39,6 +41,7 @@ class Reports:
         self._settings = settings
         self._site = site
         self._accounting = accounting
+        self._quota = quota
         self._storage = storage
         self._people = people
         self._groups = groups
@@ -61,4 +64,11 @@ class Reports:
 
     def funder(self) -> FunderReports:
         """The report to the funder."""
-        return FunderReports(self._accounting, self._storage, self._groups, self._clock, self._site)
+        return FunderReports(
+            self._accounting,
+            self._quota,
+            self._storage,
+            self._groups,
+            self._clock,
+            self._site,
+        )

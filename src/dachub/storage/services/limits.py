@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dachub.accounting.services import AllocationService
 from dachub.directory.models import Principal
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.directory.services.text import given_reason
@@ -13,6 +12,7 @@ from dachub.model.people import Role
 from dachub.model.problems import InvalidInput
 from dachub.model.storage import StorageArea, StorageLimit
 from dachub.model.usage import AllocationRecord, Policy, Resource
+from dachub.quota.services import AllocationService
 from dachub.storage.models import Allowed, Limits
 from dachub.storage.settings import StorageSettings
 from dachub.storage.store.places import PlaceStore

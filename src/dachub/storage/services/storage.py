@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 
-from dachub.accounting.models import RescueReason
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import GroupService, PeopleService
 from dachub.infra.clock import Clock
@@ -16,6 +15,7 @@ from dachub.model.problems import NotFound, PermissionDenied
 from dachub.model.storage import StorageArea, StorageSample, StorageState, StorageUse
 from dachub.model.units import day_start, midnight, spoken_bytes
 from dachub.notices.services import NoticeService
+from dachub.quota.models import RescueReason
 from dachub.storage.models import (
     Allowed,
     Limits,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.services import AllocationService
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
 from dachub.notices.services import NoticeService
+from dachub.quota.services import AllocationService
 from dachub.storage.services.limits import LimitService
 from dachub.storage.services.storage import StorageService
 from dachub.storage.settings import StorageSettings

@@ -1,0 +1,1 @@
+"""What groups may use: allocations, limits, requests for more; may a server start, go on?"""

@@ -1,0 +1,332 @@
+"""Requests for more: asked by who lacks it, decided once by an administrator, both told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from dachub.directory.models import Principal, PrincipalKind
+from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services.text import REASON_MAX_CHARACTERS, clean, given_reason
+from dachub.infra.clock import Clock
+from dachub.model.notices import NoticeKind, Severity
+from dachub.model.people import Role
+from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
+from dachub.model.requests import AllocationRequest, RequestState
+from dachub.model.usage import AllocationRecord, Resource
+from dachub.notices.services import NoticeService
+from dachub.quota.models import InvalidAmount, NoAllocationInForce, RequestDecided, TooManyRequests
+from dachub.quota.services.allocations import ID_MAX, AllocationService, base_units, spoken
+from dachub.quota.store.requests import RequestStore
+
+LIST_MAX = 1000
+OPEN_MAX = 20
+"""Open requests a group may have: enough for people, too few to flood administrators."""
+A_DAY_MAX = 50
+"""Requests of a group in a day, those withdrawn at once too: each tells all administrators."""
+
+
+class RequestService:
+    """Takes requests and what is decided on them."""
+
+    def __init__(
+        self,
+        store: RequestStore,
+        allocations: AllocationService,
+        groups: GroupService,
+        people: PeopleService,
+        notices: NoticeService,
+        audit: AuditService,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._allocations = allocations
+        self._groups = groups
+        self._people = people
+        self._notices = notices
+        self._audit = audit
+        self._clock = clock
+
+    async def ask(
+        self,
+        by: Principal,
+        *,
+        group: str,
+        resource: Resource,
+        amount: Decimal | str | float,
+        reason: str,
+    ) -> AllocationRequest:
+        """Ask for ``amount`` more (in core-hours and the like); administrators and PIs are told.
+
+        Raises
+        ------
+        PermissionDenied
+            Unless ``by`` belongs to the group.
+        NotFound
+            If there is no such group.
+        InvalidAmount, InvalidInput
+        TooManyRequests
+        """
+        by.require(group, Role.MEMBER)
+        wanted = base_units(amount, resource)
+        if wanted <= 0:
+            raise InvalidAmount("Ask for more than nothing.")
+        reason = given_reason(reason, "Say why: who decides sees only what you write here.")
+        title = await self._groups.title(group) or group
+        if await self._store.count_open(group) >= OPEN_MAX:
+            raise TooManyRequests(
+                f"{OPEN_MAX} requests of the group '{group}' wait for a decision already. "
+                "Withdraw some, or wait until they are decided."
+            )
+        day_ago = self._clock.now() - timedelta(days=1)
+        if await self._store.count_since(group, day_ago) >= A_DAY_MAX:
+            raise TooManyRequests(
+                f"The group '{group}' has asked {A_DAY_MAX} times in a day. Ask again tomorrow, or "
+                "speak to the administrators."
+            )
+        made = await self._store.add(
+            group=group,
+            resource=resource,
+            amount=wanted,
+            reason=reason,
+            username=by.name,
+            at=self._clock.now(),
+        )
+        await self._record(by, "request-made", made, amount=str(amount), reason=reason)
+        administrators = {*await self._people.administrators()}
+        pis = {*await self._groups.pis(group)}
+        for told, path in (
+            (administrators, "admin/requests"),
+            (pis - administrators, f"groups/{group}/requests"),
+        ):
+            await self._notices.give(
+                told - {by.name},
+                key=f"request/{made.request_id}/made",
+                kind=NoticeKind.REQUEST,
+                severity=Severity.INFO,
+                title=f"{title}: {by.name} asks for {spoken(wanted, resource)} more",
+                text=f"The reason given: {reason}",
+                group=group,
+                path=path,
+            )
+        return made
+
+    async def grant(
+        self,
+        by: Principal,
+        request_id: int,
+        *,
+        amount: Decimal | str | float | None = None,
+        reason: str = "",
+        starts_at: datetime | None = None,
+        ends_at: datetime | None = None,
+    ) -> AllocationRequest:
+        """Give what was asked for, or another amount; the requester and the PIs are told.
+
+        The allocation in force grows by it (of several the one that ends last); where a period is
+        named, a new allocation is made for that.
+
+        Raises
+        ------
+        PermissionDenied, NotFound, InvalidAmount, InvalidPeriod, InvalidInput
+        RequestDecided
+            If it was decided or withdrawn, also just now by somebody else.
+        NoAllocationInForce
+            If there is none to grow, and no period is named for a new one.
+        """
+        by.require_administrator()
+        request = await self._open(request_id)
+        granted = request.amount if amount is None else base_units(amount, request.resource)
+        if granted <= 0:
+            raise InvalidAmount("Grant more than nothing, or decline the request.")
+        reason = clean(reason, REASON_MAX_CHARACTERS)
+        why = f"Request {request_id} of {request.username}: {reason or request.reason}"
+        allocation = await self._give(
+            by, request, granted, why[:REASON_MAX_CHARACTERS], starts_at, ends_at
+        )
+        return await self._decide(
+            by, request, RequestState.GRANTED, reason, granted, allocation.allocation_id
+        )
+
+    async def decline(self, by: Principal, request_id: int, reason: str) -> AllocationRequest:
+        """Refuse a request; the requester and the PIs are told the reason.
+
+        Raises
+        ------
+        PermissionDenied, NotFound, InvalidInput, RequestDecided
+        """
+        by.require_administrator()
+        reason = given_reason(reason, "Give the reason: who asked is told.")
+        return await self._decide(by, await self._open(request_id), RequestState.DECLINED, reason)
+
+    async def withdraw(self, by: Principal, request_id: int) -> AllocationRequest:
+        """Take back one's own request.
+
+        Raises
+        ------
+        PermissionDenied, NotFound, RequestDecided
+        """
+        request = await self.show(by, request_id)
+        if request.username != by.name:
+            raise PermissionDenied("Only who asked may withdraw the request.")
+        request = await self._open(request_id)
+        return await self._decide(by, request, RequestState.WITHDRAWN, "")
+
+    async def show(self, by: Principal, request_id: int) -> AllocationRequest:
+        """One request, for who made it, the group's managers and PIs, and administrators.
+
+        Raises
+        ------
+        NotFound
+            If there is none, or ``by`` may not know of it.
+        """
+        request = await self._store.find(request_id) if 0 < request_id <= ID_MAX else None
+        if request is None or not (
+            request.username == by.name or by.has(request.group, Role.MANAGER)
+        ):
+            raise _no_request(request_id)
+        return request
+
+    async def list(
+        self,
+        by: Principal,
+        *,
+        group: str | None = None,
+        state: RequestState | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[AllocationRequest]:
+        """Requests, newest first: one's own, those of groups one manages; for administrators all.
+
+        Raises
+        ------
+        PermissionDenied
+            If ``by`` asks for a group they do not belong to, or is no person.
+        """
+        if by.kind is PrincipalKind.HUB:
+            raise PermissionDenied("The hub has no business with requests.")
+        if group is not None:
+            by.require(group, Role.MEMBER)
+        managed = [slug for slug in by.roles if by.has(slug, Role.MANAGER)]
+        return await self._store.list(
+            username=by.name,
+            groups=None if by.is_administrator else managed,
+            group=group,
+            state=state,
+            before=before,
+            limit=max(1, min(limit, LIST_MAX)),
+        )
+
+    async def _open(self, request_id: int) -> AllocationRequest:
+        """An open request, which nobody else decides on until our transaction ends."""
+        request = (
+            await self._store.find(request_id, lock=True) if 0 < request_id <= ID_MAX else None
+        )
+        if request is None:
+            raise _no_request(request_id)
+        if request.state is not RequestState.OPEN:
+            raise RequestDecided(
+                f"The request {request_id} was {request.state.value} by {request.decided_by} "
+                "already; nothing was changed."
+            )
+        return request
+
+    async def _give(
+        self,
+        by: Principal,
+        request: AllocationRequest,
+        granted: int,
+        reason: str,
+        starts_at: datetime | None,
+        ends_at: datetime | None,
+    ) -> AllocationRecord:
+        amount = Decimal(granted) / request.resource.base_units
+        if (starts_at is None) != (ends_at is None):
+            raise InvalidInput("A period has both a beginning and an end: give both or neither.")
+        if starts_at is not None and ends_at is not None:
+            return await self._allocations.create(
+                by,
+                group=request.group,
+                resource=request.resource,
+                amount=amount,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                reason=reason,
+                tell=False,
+            )
+        in_force = await self._allocations.in_force(request.resource, [request.group])
+        if not in_force:
+            raise NoAllocationInForce(
+                f"The group '{request.group}' has no allocation of {request.resource.value} in "
+                "force that could grow. Name the period of a new one."
+            )
+        latest = max(in_force, key=lambda found: (found.ends_at, found.allocation_id))
+        return await self._allocations.adjust(by, latest.allocation_id, amount, reason, tell=False)
+
+    async def _decide(
+        self,
+        by: Principal,
+        request: AllocationRequest,
+        state: RequestState,
+        reason: str,
+        granted: int | None = None,
+        allocation_id: int | None = None,
+    ) -> AllocationRequest:
+        await self._store.decide(
+            request.request_id,
+            state,
+            by=by.name,
+            at=self._clock.now(),
+            reason=reason,
+            granted=granted,
+            allocation_id=allocation_id,
+        )
+        await self._record(
+            by, f"request-{state.value}", request, reason=reason, granted=granted,
+            allocation_id=allocation_id,
+        )  # fmt: skip
+        decided = await self._store.find(request.request_id)
+        assert decided is not None  # noqa: S101  it is locked
+        if state is not RequestState.WITHDRAWN:
+            await self._tell(decided)
+        return decided
+
+    async def _tell(self, request: AllocationRequest) -> None:
+        asked = spoken(request.amount, request.resource)
+        title = await self._groups.title(request.group) or request.group
+        if request.granted is None:
+            said, severity = f"the request for {asked} more was declined", Severity.WARNING
+        else:
+            said = f"{spoken(request.granted, request.resource)} more were granted"
+            severity = Severity.INFO
+        text = f"{request.username} had asked for {asked}: {request.reason}"
+        if request.decision_reason:
+            text += f"\n\n{request.decided_by} says: {request.decision_reason}"
+        await self._notices.give(
+            {request.username, *await self._groups.pis(request.group)},
+            key=f"request/{request.request_id}/decided",
+            kind=NoticeKind.REQUEST,
+            severity=severity,
+            title=f"{title}: {said}",
+            text=text,
+            group=request.group,
+            path=f"groups/{request.group}/requests",
+        )
+
+    async def _record(
+        self, by: Principal, action: str, request: AllocationRequest, **details: object
+    ) -> None:
+        await self._audit.record(
+            by,
+            action,
+            username=request.username,
+            group=request.group,
+            request=request.request_id,
+            resource=request.resource.value,
+            **{key: value for key, value in details.items() if value not in (None, "")},
+        )
+
+
+def _no_request(request_id: int) -> NotFound:
+    return NotFound(f"There is no request {request_id} that you may see.")

@@ -1,0 +1,147 @@
+"""Puts the services together on one database session, so that nobody else needs the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dachub.accounting.services import Accounting
+from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.infra.clock import Clock
+from dachub.notices.services import NoticeService
+from dachub.quota.models import Offer, StartCheck
+from dachub.quota.services.allocations import AllocationService
+from dachub.quota.services.awards import AwardService
+from dachub.quota.services.enforcement import EnforcementService
+from dachub.quota.services.figures import QuotaFigureService
+from dachub.quota.services.limits import LimitService
+from dachub.quota.services.positions import PositionReader
+from dachub.quota.services.quota import QuotaService
+from dachub.quota.services.requests import RequestService
+from dachub.quota.services.series import SeriesService
+from dachub.quota.settings import QuotaSettings
+from dachub.quota.store.allocations import AllocationStore
+from dachub.quota.store.limits import LimitStore
+from dachub.quota.store.requests import RequestStore
+from dachub.quota.store.series import SeriesStore
+from dachub.quota.store.standings import StandingStore
+
+
+class Quota:
+    """Makes the services of allocations and quotas, all on one session in one transaction.
+
+    Parameters
+    ----------
+    accounting
+        The ledger's, on the same session: what is used is asked there.
+    """
+
+    def __init__(
+        self,
+        session: AsyncSession,
+        clock: Clock,
+        settings: QuotaSettings,
+        offer: Offer,
+        *,
+        accounting: Accounting,
+        people: PeopleService,
+        groups: GroupService,
+        audit: AuditService,
+        notices: NoticeService,
+        start_checks: Sequence[StartCheck] = (),
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._offer = offer
+        self._accounting = accounting
+        self._people = people
+        self._groups = groups
+        self._audit = audit
+        self._notices = notices
+        self._start_checks = start_checks
+        self._allocations = AllocationStore(session, settings.policy)
+        self._series = SeriesStore(session)
+        self._limits = LimitStore(session)
+        self._standings = StandingStore(session)
+        self._requests = RequestStore(session)
+
+    def quota(self) -> QuotaService:
+        """Balances and decisions."""
+        return QuotaService(
+            self._positions(),
+            self._accounting.sessions(),
+            self._people,
+            self._groups,
+            self._audit,
+            self._notices,
+            self._clock,
+            self._offer,
+            self._start_checks,
+        )
+
+    def _positions(self) -> PositionReader:
+        return PositionReader(
+            self._allocations, self._standings, self._accounting.usage(), self._settings
+        )
+
+    def allocations(self) -> AllocationService:
+        """Allocations."""
+        return AllocationService(
+            self._allocations,
+            self._accounting.usage(),
+            self._groups,
+            self._audit,
+            self._notices,
+            self._clock,
+        )
+
+    def requests(self) -> RequestService:
+        """Requests for more."""
+        return RequestService(
+            self._requests,
+            self.allocations(),
+            self._groups,
+            self._people,
+            self._notices,
+            self._audit,
+            self._clock,
+        )
+
+    def series(self) -> SeriesService:
+        """Recurring allocations."""
+        return SeriesService(
+            self._series,
+            self._allocations,
+            self._accounting.usage(),
+            self._groups,
+            self._audit,
+            self._clock,
+        )
+
+    def limits(self) -> LimitService:
+        """Limits of members."""
+        return LimitService(self._limits, self._groups, self._audit, self._notices, self._clock)
+
+    def awards(self) -> AwardService:
+        """The site's own awards."""
+        return AwardService(self._accounting.usage(), self._clock, self._settings)
+
+    def enforcement(self) -> EnforcementService:
+        """What holds usage against allocations."""
+        return EnforcementService(
+            self._positions(),
+            self._standings,
+            self._accounting.sessions(),
+            self._accounting.workers(),
+            self._groups,
+            self._audit,
+            self._notices,
+            self._clock,
+            self._settings,
+            self._offer.contact,
+        )
+
+    def figures(self) -> QuotaFigureService:
+        """Figures for those who watch the service."""
+        return QuotaFigureService(self._standings, self._requests)
