@@ -87,24 +87,12 @@ async def test_who_may_not_see_a_page_downloads_nothing_of_it(portal: Portal) ->
     assert {row["username"] for row in own} == {"meg"}
 
 
-async def test_a_script_on_a_page_of_the_same_host_downloads_nothing(portal: Portal) -> None:
-    answer = await _get(
-        portal, "pia", "/groups/lenses/usage.csv",
-        **{"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"},
-    )  # fmt: skip
-    assert answer.status_code == 403
-
-
-class _Visit:
-    def require_navigation(self) -> None: ...
-
-
 async def _bytes(form: Format, columns: list[Column], *batches: list[Any]) -> bytes:
     async def pieces() -> Any:
         for batch in batches:
             yield batch
 
-    answer: Any = await download(_Visit(), "x", form, columns, pieces())
+    answer: Any = await download("x", form, columns, pieces())
     return b"".join([part async for part in answer.body_iterator])
 
 

@@ -265,19 +265,6 @@ async def test_a_server_is_stopped_by_its_owner_and_by_an_administrator(portal: 
             await factory.sessions().schedule_stop(portal.site.running[owner], None)
 
 
-async def test_a_script_on_a_page_of_the_same_host_reads_no_token(portal: Portal) -> None:
-    async with portal.client("admin") as client:
-        for mode in ("cors", "no-cors", "same-origin"):
-            page = await client.get(
-                f"{BASE}/admin/people",
-                headers={"Sec-Fetch-Mode": mode, "Sec-Fetch-Site": "same-origin"},
-            )
-            assert page.status_code == 403
-            assert "csrf_token" not in page.text
-        opened = await client.get(f"{BASE}/admin/people", headers={"Sec-Fetch-Mode": "navigate"})
-    assert csrf(opened)
-
-
 async def test_an_allocation_is_changed_in_amount_end_and_policy_by_one_adjustment(
     portal: Portal,
 ) -> None:

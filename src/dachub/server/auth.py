@@ -86,8 +86,7 @@ async def _from_cookie(request: Request, process: Process, people: PeopleService
     )
     if owner is None:
         raise NotAuthenticated("You were signed out; sign in again.")
-    if request.method not in SAFE_METHODS:
-        _require_own_page(request, process, owner.name)
+    _require_own_page(request, process, owner.name)
     return await _principal(people, owner, PrincipalKind.PERSON)
 
 
@@ -119,22 +118,33 @@ async def _principal(people: PeopleService, owner: TokenOwner, kind: PrincipalKi
 
 
 def _require_own_page(request: Request, process: Process, username: str) -> None:
-    """Raise unless a write with the browser's cookie was sent by a page of ours.
+    """Raise unless what came with the browser's cookie was asked for by a page of ours.
 
-    Forms of the portal carry their token in a field, which the portal checks; for the REST API it
-    comes in a header, which no other site can set.
+    People's servers share our host name: what runs on a page of theirs sends the cookie too, and
+    the browser tells it from ours by nothing but this. Whoever opens a page or sends a form of ours
+    navigates (the portal checks the token in the form); a script must show a token of our pages in
+    a header, as must whatever changes something through the REST API.
+
+    Raises
+    ------
+    Forged
     """
+    is_read = request.method in SAFE_METHODS
     origin = request.headers.get("origin")
     own = f"{request.url.scheme}://{request.url.netloc}"
     site = request.headers.get("sec-fetch-site", "same-origin")
-    if site not in {"same-origin", "none"} or origin not in {None, own, process.public_origin}:
-        raise Forged("This was sent from another site; nothing was changed.")
-    if request.url.path.startswith(f"{PREFIX}/api/") and (
-        _csrf(process, username).read(request.headers.get(CSRF_HEADER, ""), CSRF_SECONDS) is None
+    if not is_read and (
+        site not in {"same-origin", "none"} or origin not in {None, own, process.public_origin}
     ):
+        raise Forged("This was sent from another site; nothing was changed.")
+    navigates = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+    if navigates and (is_read or not request.url.path.startswith(f"{API}/")):
+        return
+    if _csrf(process, username).read(request.headers.get(CSRF_HEADER, ""), CSRF_SECONDS) is None:
         raise Forged(
-            f"The header {CSRF_HEADER} is missing or too old; nothing was changed. "
-            "Load the page again and repeat what you wanted to do."
+            f"Scripts must show a token of the page they run on, in the header {CSRF_HEADER}; this "
+            "one is missing or too old, and nothing was changed. Open the address in a tab of its "
+            "own, or load the page again and repeat what you wanted to do."
         )
 
 

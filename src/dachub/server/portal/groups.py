@@ -161,7 +161,6 @@ async def download_usage(
     """Usage by day and member: of the group for its managers, of the caller's part for members."""
     dimensions: list[UsageDimension] = ["day", "user"]
     return await download(
-        visit,
         f"{slug}-usage-{chosen.period.name}",
         form,
         usage_columns(dimensions),

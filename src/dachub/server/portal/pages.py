@@ -17,7 +17,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.hub.settings import SiteSettings
 from dachub.model import units
 from dachub.model.problems import PermissionDenied
-from dachub.server.auth import PREFIX, Forged, Signer, authenticate
+from dachub.server.auth import PREFIX, Signer, authenticate
 from dachub.server.dependencies import CurrentProcess
 from dachub.server.factory import Process
 from dachub.server.portal import formats
@@ -95,14 +95,7 @@ class Visit:
         return Signer(self.process.portal_secret, f"{purpose}:{self.caller.name}")
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """Render a page of the portal; a message left by the last request is shown once.
-
-        Raises
-        ------
-        Forged
-            See :meth:`require_navigation`.
-        """
-        self.require_navigation()
+        """Render a page of the portal; a message left by the last request is shown once."""
         flash = self._flash()
         response = render_page(
             template,
@@ -120,19 +113,6 @@ class Visit:
         if flash:
             response.delete_cookie(FLASH_COOKIE, path=BASE)
         return response
-
-    def require_navigation(self) -> None:
-        """Refuse scripts.
-
-        People's servers share our host name: what runs on a page of theirs could read ours, and
-        send its form in the name of whoever looks at it.
-
-        Raises
-        ------
-        Forged
-        """
-        if self.request.headers.get("sec-fetch-mode", "navigate") != "navigate":
-            raise Forged("Pages are for people: open it in a tab of its own.")
 
     def redirect(self, path: str, message: str) -> Response:
         """Go to a page of the portal after a change, and say there what was done."""

@@ -190,7 +190,7 @@ async def download_usage(
     dimensions: list[UsageDimension] = ["day", "group"]
     batches = usage_batches(visit, chosen.period, dimensions, username=username)
     name = f"{username}-usage-{chosen.period.name}"
-    return await download(visit, name, form, usage_columns(dimensions), batches)
+    return await download(name, form, usage_columns(dimensions), batches)
 
 
 @router.get("/{username}/sessions.{form}")
@@ -201,7 +201,7 @@ async def download_sessions(
     visit.caller.require_administrator()
     batches = session_batches(visit, chosen.period, username=username)
     name = f"{username}-sessions-{chosen.period.name}"
-    return await download(visit, name, form, SESSION_COLUMNS, batches)
+    return await download(name, form, SESSION_COLUMNS, batches)
 
 
 @router.post("/{username}/storage-limit")

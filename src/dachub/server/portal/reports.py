@@ -47,7 +47,6 @@ async def reports(visit: Visitor, factory: Services) -> Response:
 @router.get("/report")
 async def report(visit: Visitor, factory: Services, quarter_name: Quarter = "") -> Response:
     """Show the funder's report of a quarter: a page of its own, to be printed or saved."""
-    visit.require_navigation()
     visit.caller.require_administrator()
     chosen = quarter(quarter_name) if quarter_name else quarter_of(visit.now).before()
     figures = await factory.funder_reports().report(visit.caller, chosen)

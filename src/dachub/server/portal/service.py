@@ -117,7 +117,6 @@ async def download_usage(
     visit.caller.require_administrator()
     dimensions: list[UsageDimension] = ["day", by] if daily else [by]
     return await download(
-        visit,
         f"usage-by-{'day-and-' if daily else ''}{by}-{chosen.period.name}",
         form,
         usage_columns(dimensions),
@@ -130,7 +129,6 @@ async def download_sessions(form: Format, visit: Visitor, chosen: ChosenPeriod) 
     """All sessions of a period."""
     visit.caller.require_administrator()
     return await download(
-        visit,
         f"sessions-{chosen.period.name}",
         form,
         SESSION_COLUMNS,

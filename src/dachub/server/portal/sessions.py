@@ -87,7 +87,6 @@ async def download_of_group(
 ) -> Response:  # fmt: skip
     """Sessions of a group for its managers, the caller's own for members."""
     return await download(
-        visit,
         f"{slug}-sessions-{chosen.period.name}",
         form,
         SESSION_COLUMNS,

@@ -147,7 +147,7 @@ async def my_plot(
 async def download_mine(form: Format, visit: Visitor, chosen: ChosenPeriod) -> Response:
     """Every sample of the caller's home."""
     batches = _batches(visit, StorageArea.HOME, visit.caller.name, chosen.period)
-    return await download(visit, f"my-storage-{chosen.period.name}", form, SAMPLE_COLUMNS, batches)
+    return await download(f"my-storage-{chosen.period.name}", form, SAMPLE_COLUMNS, batches)
 
 
 # --- A group's folder ---------------------------------------------------------------------------
@@ -188,9 +188,7 @@ async def download_of_group(
 ) -> Response:
     """Every sample of a group's folder."""
     batches = _batches(visit, StorageArea.GROUP, slug, chosen.period)
-    return await download(
-        visit, f"{slug}-storage-{chosen.period.name}", form, SAMPLE_COLUMNS, batches
-    )
+    return await download(f"{slug}-storage-{chosen.period.name}", form, SAMPLE_COLUMNS, batches)
 
 
 @router.post("/groups/{slug}/storage/limit")
@@ -240,7 +238,7 @@ async def all_places(
 async def download_all(form: Format, visit: Visitor) -> Response:
     """The latest sample of every place."""
     visit.caller.require_administrator()
-    return await download(visit, "storage", form, SAMPLE_COLUMNS, _latest(visit))
+    return await download("storage", form, SAMPLE_COLUMNS, _latest(visit))
 
 
 async def _latest(visit: Visit) -> AsyncIterator[Sequence[StorageSample]]:

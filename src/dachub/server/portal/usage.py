@@ -94,7 +94,6 @@ async def download_usage(form: Format, visit: Visitor, chosen: ChosenPeriod) -> 
     """The caller's own usage by day and group."""
     dimensions: list[UsageDimension] = ["day", "group"]
     return await download(
-        visit,
         f"my-usage-{chosen.period.name}",
         form,
         usage_columns(dimensions),
@@ -106,7 +105,6 @@ async def download_usage(form: Format, visit: Visitor, chosen: ChosenPeriod) -> 
 async def download_sessions(form: Format, visit: Visitor, chosen: ChosenPeriod) -> Response:
     """The caller's own sessions."""
     return await download(
-        visit,
         f"my-sessions-{chosen.period.name}",
         form,
         SESSION_COLUMNS,

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const root = document.documentElement;
+  const token = document.querySelector('meta[name="csrf-token"]').content;
   const theme = () => (root.dataset.bsTheme === "dark" ? "dark" : "light");
 
   const draw = async (place) => {
@@ -9,7 +10,9 @@
     const address = new URL(place.dataset.plot, document.baseURI);
     address.searchParams.set("theme", wanted);
     try {
-      const answer = await fetch(address, { headers: { Accept: "application/json" } });
+      const answer = await fetch(address, {
+        headers: { Accept: "application/json", "X-CSRF-Token": token },
+      });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const item = await answer.json();
       if (wanted !== theme()) return;
