@@ -40,7 +40,7 @@ async def test_each_change_is_told_to_whom_it_concerns(factory: Factory, group: 
     ]
     newest = (await factory.notices().unread("grace"))[0]
     assert (newest.kind, newest.severity) == (NoticeKind.GROUP, Severity.WARNING)
-    assert newest.text.startswith("ada ended your membership")
+    assert newest.text.startswith("@ada ended your membership")
     assert await told(factory, "ada") == ["You are now PI of Weak lensing"]
 
 

@@ -7,7 +7,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.privacy.conftest import ADMIN, ISSUER, fill, holds, ran, session_of, sign_in, told
+from tests.privacy.conftest import (
+    ADMIN,
+    ISSUER,
+    fill,
+    holds,
+    ran,
+    session_of,
+    sign_in,
+    tables,
+    told,
+)
 
 from dachub.directory.models import AccountDisabled, Principal, PrincipalKind
 from dachub.directory.tables import ForgottenNameRow, PersonRow
@@ -16,7 +26,7 @@ from dachub.model.names import is_pseudonym
 from dachub.model.people import LoginRecord, RefusalRecord
 from dachub.model.problems import Conflict, InvalidInput, PermissionDenied
 from dachub.model.storage import StorageArea, StorageMethod
-from dachub.model.usage import UsageDimension, UsageReport
+from dachub.model.usage import Resource, UsageDimension, UsageReport
 from dachub.privacy.models import BeingForgotten
 from dachub.server.factory import Factory
 from dachub.storage.models import Measurement
@@ -58,7 +68,7 @@ async def zora(factory: Factory, clock: HeldClock, db: AsyncSession) -> str:
         await ran(factory, "zora", clock.now() - days * DAY, 30.5)
     await ran(factory, "grace", clock.now() - 30 * DAY, 2)
     await factory.personal_data().of(ADMIN, "zora", "Survey")
-    await fill(db, "zora", "Zora Lovelace (zora, zora@mail.example) asked for more", clock.now())
+    await fill(db, "zora", "Zora Lovelace (@zora, zora@mail.example) asked for more", clock.now())
     return username
 
 
@@ -203,7 +213,7 @@ async def test_whatever_else_comes_late_is_put_under_the_pseudonym(
     await factory.logins().refuse(
         RefusalRecord(claimed_name="zora", issuer=ISSUER, code="account-disabled", at=clock.now())
     )
-    await fill(db, "zora", "zora", clock.now())
+    await fill(db, "zora", "@zora", clock.now())
     assert await holds(db, "zora") != []
     assert await factory.forgetting().catch_up() == 1
     assert await holds(db, "zora") == []
@@ -270,3 +280,47 @@ async def test_a_home_that_was_left_is_not_measured_by_its_name(
     await factory.storage().record(StorageArea.HOME, "zora", measured)
     await factory.storage().note_tried(StorageArea.HOME, "zora")
     assert await holds(db, "zora") == []
+
+
+async def test_a_name_that_is_a_word_like_any_other_is_replaced_only_where_it_is_the_person(
+    factory: Factory, clock: HeldClock, db: AsyncSession
+) -> None:
+    await sign_in(factory, "rose", "Rose")
+    await sign_in(factory, "grace", "Grace Hopper")
+    text = "Prices rose by a Rose a day, Rosenau, ROSE-2, Éros: see @rose, rose@mail.example."
+    await fill(db, "grace", text, clock.now())
+    await factory.storage_limits().set(
+        ADMIN, StorageArea.HOME, "rose", limit_files=9, reason="Rose needs few, says prose"
+    )
+    before = await report(factory, NOT_BY_USER)
+    pseudonym = await forget(factory, "rose")
+    kept = f"Prices rose by a Rose a day, Rosenau, ROSE-2, Éros: see {pseudonym}, {pseudonym}."
+    for table, personal in tables():
+        for name in personal.texts:
+            found = set(await db.scalars(select(table.c[name]))) - {"", None}
+            assert not [one for one in found if "Rosenau" in one and one != kept], table.name
+        for name in personal.documents:
+            documents = await db.scalars(select(table.c[name]))
+            assert not [one for one in documents if "Rosenau" in str(one) and kept not in str(one)]
+    (limit,) = await factory.storage_limits().history(ADMIN, StorageArea.HOME, pseudonym)
+    assert limit.reason == f"{pseudonym} needs few, says prose"
+    assert await report(factory, NOT_BY_USER) == before
+
+
+async def test_who_wrote_a_text_is_not_the_word_in_it(
+    factory: Factory, clock: HeldClock, db: AsyncSession
+) -> None:
+    await sign_in(factory, "will", "Will May")
+    await sign_in(factory, "grace")
+    await factory.groups().create(ADMIN, "photoz", "")
+    will = Principal(name="will", kind=PrincipalKind.PERSON, administrator=True)
+    record = await factory.allocations().create(
+        will, group="photoz", resource=Resource.CORE_HOURS, amount=1, starts_at=clock.now(),
+        ends_at=clock.now() + DAY, reason="They will need it in May, says Will May (@will)",
+    )  # fmt: skip
+    pseudonym = await forget(factory, "will")
+    (change,) = (await factory.allocations().show(ADMIN, record.allocation_id)).adjustments
+    assert change.author == pseudonym
+    assert change.reason == f"They will need it in May, says {pseudonym} ({pseudonym})"
+    (entry,) = await factory.audit().list(ADMIN, group="photoz", action="allocation-created")
+    assert entry.details["reason"] == change.reason

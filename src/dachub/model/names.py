@@ -60,6 +60,11 @@ def is_pseudonym(name: str) -> bool:
     return name.startswith(PSEUDONYM_PREFIX)
 
 
+def mention(username: str) -> str:
+    """How a text that we write names a person, so that the name is told from a word like it."""
+    return f"@{username}"
+
+
 def new_pseudonym() -> str:
     """A username that says nothing of whom it stands for: drawn, not computed."""
     return f"{PSEUDONYM_PREFIX}{secrets.token_hex(6)}"

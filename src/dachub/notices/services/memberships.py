@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dachub.directory.models import MembershipChange
+from dachub.model.names import mention
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.notices.services.notices import NoticeService
@@ -28,12 +29,15 @@ class MembershipNotices:
         if change.role is None:
             title = f"You no longer belong to {change.title}"
             text = (
-                f"{change.by} ended your membership of the group '{change.group}'. What you have "
-                "running on it is stopped after a notice; your files stay."
+                f"{mention(change.by)} ended your membership of the group '{change.group}'. What "
+                "you have running on it is stopped after a notice; your files stay."
             )
         else:
             title = f"You are now {ROLES[change.role]} of {change.title}"
-            text = f"{change.by} entered you in the group '{change.group}'. {RIGHTS[change.role]}"
+            text = (
+                f"{mention(change.by)} entered you in the group '{change.group}'. "
+                f"{RIGHTS[change.role]}"
+            )
         role = change.role.value if change.role else "none"
         await self._notices.give(
             [change.username],

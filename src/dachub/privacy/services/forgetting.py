@@ -109,7 +109,7 @@ class ForgettingService:
         person = await self._people.person(username)
         await self._groups.leave_all(username)
         pseudonym = await self._pseudonyms.give(username)
-        await self._records.forget(username, pseudonym, _mentions(person))
+        await self._records.forget(username, pseudonym, _other_names(person))
         await self._pseudonyms.bury(username, pseudonym)
         await self._audit.record(
             Principal(name=found.asked_by, kind=PrincipalKind.PERSON),
@@ -135,12 +135,12 @@ class ForgettingService:
             if late:
                 await self._alone()
             for username, pseudonym in sorted(late.items()):
-                await self._records.forget(username, pseudonym, [username])
+                await self._records.forget(username, pseudonym, [])
         await self._pseudonyms.cut_links()
         return len(late)
 
 
-def _mentions(person: Person) -> list[str]:
-    """How written text calls a person; a name of one word could mean anything."""
-    names = [person.full_name] if " " in person.full_name else []
-    return [person.username, *names, *([person.email] if person.email else [])]
+def _other_names(person: Person) -> list[str]:
+    """What written text calls a person and nothing else; a name of one word could mean anything."""
+    names = [person.full_name] if len(person.full_name.split()) > 1 else []
+    return [*names, *([person.email] if person.email else [])]

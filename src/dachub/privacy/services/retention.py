@@ -8,7 +8,7 @@ from typing import Any
 
 from dachub.directory.services import PeopleService, PseudonymService
 from dachub.infra.clock import Clock
-from dachub.model.names import UNKNOWN_PERSON, is_username
+from dachub.model.names import UNKNOWN_PERSON, is_username, mention
 from dachub.privacy.settings import PrivacySettings
 from dachub.privacy.store.records import (
     PARTS_OF_THE_PLATFORM,
@@ -71,9 +71,11 @@ class RetentionService:
                 continue
             pseudonym = await self._pseudonym(records, column, username)
             values[column] = pseudonym
+            # Who only did it may be called like a word of the text.
+            written = username if column == personal.person else mention(username)
             for name in personal.documents:
                 values[name] = without_name(
-                    values.get(name, row[name]), naming_pattern([username]), [username], pseudonym
+                    values.get(name, row[name]), naming_pattern([written]), [username], pseudonym
                 )
         return values
 

@@ -34,9 +34,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dachub.directory.tables import PersonRow
 from dachub.infra.database import Base
 from dachub.infra.personal import Personal
-from dachub.model.names import PSEUDONYM_PREFIX
+from dachub.model.names import PSEUDONYM_PREFIX, mention
 
 Row = Mapping[str, Any]
+_IN_WORDS = "a-zA-Z0-9\u00c0-\u024f-"
 PARTS_OF_THE_PLATFORM = ("hub", "operator")
 """Stand where else a person's name does, and are kept."""
 
@@ -115,18 +116,24 @@ class RecordStore:
             found |= dict(rows.all())
         return found
 
-    async def forget(self, username: str, pseudonym: str, mentions: Collection[str]) -> None:
+    async def forget(self, username: str, pseudonym: str, other_names: Collection[str]) -> None:
         """Put the pseudonym in the place of a name, everywhere; what goes with the name goes.
+
+        In written text a username may be a word like any other ("rose", "will"): it is the person
+        in what is about them, elsewhere only behind an ``@``, as we write it ourselves.
 
         Parameters
         ----------
-        mentions
-            How written text may call the person.
+        other_names
+            What else the person is called in writing, and nothing else is.
         """
-        written = naming_pattern(mentions)
+        anywhere = naming_pattern([mention(username), *other_names])
+        about_them = naming_pattern([username, *other_names])
         for records in reversed(all_records()):
-            await self._clear_texts(records, written, pseudonym)
-            await self._clear_documents(records, username, written, pseudonym)
+            theirs = records.about([username])
+            for which, written in ((theirs, about_them), (theirs.is_not(true()), anywhere)):
+                await self._clear_texts(records, which, written, pseudonym)
+                await self._clear_documents(records, which, username, written, pseudonym)
             if records.personal.goes:
                 await self._session.execute(delete(records.table).where(records.about([username])))
             else:
@@ -172,24 +179,37 @@ class RecordStore:
             else new.on_conflict_do_nothing(index_elements=key)
         )
 
-    async def _clear_texts(self, records: Records, pattern: str, pseudonym: str) -> None:
+    async def _clear_texts(
+        self, records: Records, which: ColumnElement[bool], written: str, pseudonym: str
+    ) -> None:
         for name in records.personal.texts:
             column = records.table.c[name]
             await self._session.execute(
                 update(records.table)
-                .where(column.regexp_match(pattern, "i"))
-                .values({name: func.regexp_replace(column, pattern, pseudonym, "gi")})
+                .where(which, column.regexp_match(written, "i"))
+                .values({name: func.regexp_replace(column, written, pseudonym, "gi")})
             )
 
     async def _clear_documents(
-        self, records: Records, username: str, written: str, pseudonym: str
+        self,
+        records: Records,
+        which: ColumnElement[bool],
+        username: str,
+        written: str,
+        pseudonym: str,
     ) -> None:
         keys = list(records.table.primary_key.columns)
         for name in records.personal.documents:
             column = records.table.c[name]
             naming = records.naming([username])
             rows = await self._session.execute(
-                select(*keys, column, naming).where(cast(column, Text).regexp_match(written, "i"))
+                select(*keys, column, naming).where(
+                    which,
+                    or_(
+                        cast(column, Text).regexp_match(written, "i"),
+                        and_(naming, cast(column, Text).contains(username)),
+                    ),
+                )
             )
             for *key, document, names_them in rows.all():
                 words = [username] if names_them else []
@@ -259,7 +279,7 @@ def is_persons_name(column: ColumnElement[Any]) -> ColumnElement[bool]:
 def naming_pattern(mentions: Collection[str]) -> str:
     """Regular expression, in PostgreSQL as in Python, for whole words that mention somebody."""
     words = "|".join(re.escape(word) for word in sorted(mentions, key=len, reverse=True) if word)
-    return rf"(?<![a-zA-Z0-9-])(?:{words})(?![a-zA-Z0-9-])"
+    return rf"(?<![{_IN_WORDS}])(?:{words})(?![{_IN_WORDS}])"
 
 
 def without_name(document: Any, written: str, words: Collection[str], pseudonym: str) -> Any:
