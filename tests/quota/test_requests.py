@@ -64,7 +64,7 @@ async def test_what_was_asked_for_is_granted_and_everybody_told(
     allocation = await create(services)
     request = await ask(services)
     assert (request.state, request.amount) == (RequestState.OPEN, 250 * HOUR)
-    asked = ["Weak lensing: grace asks for 250.00 core-hours more"]
+    asked = ["Weak lensing: @grace asks for 250.00 core-hours more"]
     assert await told(factory, "root-admin") == await told(factory, "ada") == asked
     assert await told(factory, "grace") == []
     granted = await services.requests().grant(ADMINISTRATOR, request.request_id, reason="Enjoy")
@@ -73,7 +73,7 @@ async def test_what_was_asked_for_is_granted_and_everybody_told(
     assert granted.allocation_id == allocation.allocation_id
     (after,) = await services.allocations().list(PI, group="lensing")
     assert after.amount == allocation.amount + 250 * HOUR
-    assert after.adjustments[-1].reason == f"Request {request.request_id} of grace: Enjoy"
+    assert after.adjustments[-1].reason == f"Request {request.request_id} of @grace: Enjoy"
     assert await told(factory, "grace") == ["Weak lensing: 250.00 core-hours more were granted"]
     assert len(await told(factory, "ada")) == 2
     assert await told(factory, "root-admin") == asked

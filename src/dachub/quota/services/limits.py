@@ -9,6 +9,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService
 from dachub.infra.clock import Clock
 from dachub.model.allocations import MemberLimit
+from dachub.model.names import mention
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
@@ -109,8 +110,9 @@ class LimitService:
         else:
             title = f"Your limit in {limit.group}: {spoken(limit.amount, limit.resource)}"
             text = (
-                f"{limit.author} set what you may use of the group's {limit.resource.unit} in each "
-                "period of its allocation. Others of the group are not affected."
+                f"{mention(limit.author)} set what you may use of the group's "
+                f"{limit.resource.unit} in each period of its allocation. Others of the group are "
+                "not affected."
             )
         await self._notices.give(
             [limit.username],

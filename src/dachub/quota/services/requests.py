@@ -10,6 +10,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.directory.services.text import REASON_MAX_CHARACTERS, clean, given_reason
 from dachub.infra.clock import Clock
+from dachub.model.names import mention
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
@@ -105,7 +106,7 @@ class RequestService:
                 key=f"request/{made.request_id}/made",
                 kind=NoticeKind.REQUEST,
                 severity=Severity.INFO,
-                title=f"{title}: {by.name} asks for {spoken(wanted, resource)} more",
+                title=f"{title}: {mention(by.name)} asks for {spoken(wanted, resource)} more",
                 text=f"The reason given: {reason}",
                 group=group,
                 path=path,
@@ -141,7 +142,8 @@ class RequestService:
         if granted <= 0:
             raise InvalidAmount("Grant more than nothing, or decline the request.")
         reason = clean(reason, REASON_MAX_CHARACTERS)
-        why = f"Request {request_id} of {request.username}: {reason or request.reason}"
+        asked_by = mention(request.username)
+        why = f"Request {request_id} of {asked_by}: {reason or request.reason}"
         allocation = await self._give(
             by, request, granted, why[:REASON_MAX_CHARACTERS], starts_at, ends_at
         )
@@ -300,9 +302,9 @@ class RequestService:
         else:
             said = f"{spoken(request.granted, request.resource)} more were granted"
             severity = Severity.INFO
-        text = f"{request.username} had asked for {asked}: {request.reason}"
-        if request.decision_reason:
-            text += f"\n\n{request.decided_by} says: {request.decision_reason}"
+        text = f"{mention(request.username)} had asked for {asked}: {request.reason}"
+        if request.decided_by and request.decision_reason:
+            text += f"\n\n{mention(request.decided_by)} says: {request.decision_reason}"
         await self._notices.give(
             {request.username, *await self._groups.pis(request.group)},
             key=f"request/{request.request_id}/decided",
