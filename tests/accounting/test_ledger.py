@@ -239,6 +239,7 @@ async def test_usage_days_can_be_checked_and_rebuilt(
     assert [(d.table, str(d.key.day), d.counted, d.expected) for d in differences] == [
         ("usage_day", "2027-03-11", 1, 86_400_000),
         ("usage_month", "2027-03-01", 259_200_000, 172_800_001),
+        ("usage_group_day", "2027-03-11", 86_400_000, 1),
     ]
     assert await services.ledger().rebuild_usage_days() == 4
     assert await services.ledger().check_usage_days() == []

@@ -253,7 +253,7 @@ async def test_a_ledger_that_contradicts_itself_is_not_exported(
 ) -> None:
     await tell(process, ran("one", utc(2027, 2, 3), utc(2027, 2, 4)))
     async with process.engine.begin() as connection:
-        for sums in ("usage_day", "usage_month"):
+        for sums in ("usage_day", "usage_month", "usage_group_day"):
             await connection.exec_driver_sql(f"update {sums} set milli_core_seconds = 1")
     with pytest.raises(ExportDisagrees, match="usage check"):
         await export(process, OPERATOR, JOBS, Output(tmp_path), *FEBRUARY)

@@ -211,7 +211,10 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class UsageDifference:
-    """A sum by day or month that is not what it is the sum of, in milli-core-seconds."""
+    """A sum by day or month that is not what it is the sum of, in milli-core-seconds.
+
+    Of the key is empty what the table is not kept by.
+    """
 
     table: str
     key: UsageKey

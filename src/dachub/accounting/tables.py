@@ -123,9 +123,20 @@ class CorrectionRow(Base):
     at: Mapped[datetime]
 
 
-class UsageSums:
-    """What counted usage is kept by, and how much there was; can be made anew from segments."""
+class UsageSums(Base):
+    """How much counted usage there was; can be made anew from segments."""
 
+    __abstract__ = True
+
+    milli_core_seconds: Mapped[int] = mapped_column(BigInteger)
+    memory_byte_seconds: Mapped[int] = mapped_column(Numeric(38, 0))
+    gpu_seconds: Mapped[int] = mapped_column(BigInteger)
+
+
+class DetailedUsageSums(UsageSums):
+    """The same by all that counted usage is kept by."""
+
+    __abstract__ = True
     personal = Personal(
         person="username",
         plain=("group", "kind", "size", "environment"),
@@ -138,9 +149,6 @@ class UsageSums:
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
     size: Mapped[str] = mapped_column(String(63), primary_key=True)
     environment: Mapped[str] = mapped_column(String(63), primary_key=True)
-    milli_core_seconds: Mapped[int] = mapped_column(BigInteger)
-    memory_byte_seconds: Mapped[int] = mapped_column(Numeric(38, 0))
-    gpu_seconds: Mapped[int] = mapped_column(BigInteger)
 
 
 def _indexes(table: str) -> tuple[Index, ...]:
@@ -152,18 +160,28 @@ def _indexes(table: str) -> tuple[Index, ...]:
     )
 
 
-class UsageDayRow(UsageSums, Base):
+class UsageDayRow(DetailedUsageSums):
     """Usage of a day."""
 
     __tablename__ = "usage_day"
     __table_args__ = _indexes("usage_day")
 
 
-class UsageMonthRow(UsageSums, Base):
+class UsageMonthRow(DetailedUsageSums):
     """Usage of a month, under its first day: reports over years read no single days."""
 
     __tablename__ = "usage_month"
     __table_args__ = _indexes("usage_month")
+
+
+class UsageGroupDayRow(UsageSums):
+    """Usage of a group on a day: what a decision on a start adds up, a row a day."""
+
+    __tablename__ = "usage_group_day"
+    personal = Personal(plain=("group",))
+
+    group: Mapped[str] = mapped_column(String(20), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
 
 
 class WorkerRunRow(Base):

@@ -134,14 +134,9 @@ class UsageService:
             ),
         )
 
-    async def of_spans(
-        self, spans: Sequence[Span], now: datetime, *, with_memory: bool = True
-    ) -> Sequence[Usage]:
-        """Usage in each span, open sessions counted to ``now``; asks nobody's rights.
-
-        Memory is read only where it is wanted.
-        """
-        return await self._spans.used(spans, now, with_memory=with_memory)
+    async def of_spans(self, spans: Sequence[Span], now: datetime) -> Sequence[Usage]:
+        """Usage in each span, open sessions counted to ``now``; asks nobody's rights."""
+        return await self._spans.used(spans, now)
 
     async def rates(self, groups: Collection[str] | None) -> Sequence[Rate]:
         """What people run at the moment on groups (all: ``None``); asks nobody's rights."""

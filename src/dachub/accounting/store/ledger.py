@@ -45,7 +45,9 @@ from dachub.accounting.tables import (
     SegmentRow,
     SessionRow,
     UsageDayRow,
+    UsageGroupDayRow,
     UsageMonthRow,
+    UsageSums,
 )
 from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
@@ -63,7 +65,6 @@ _LIFE = (
 )
 _RESOURCES = ("milli_cores", "memory_bytes", "gpus")
 _KEY = tuple(field.name for field in fields(UsageKey))
-_KEY_COLUMNS = ", ".join(f'"{name}"' for name in _KEY)
 _AMOUNTS = ("milli_core_seconds", "memory_byte_seconds", "gpu_seconds")
 
 # What usage_day must be: every segment split at midnights (UTC) as far as it is counted. Most lie
@@ -105,11 +106,19 @@ _MONTHS = """
     from usage_day
     group by 1, 2, 3, 4, 5, 6
 """
-_SUMS: Mapping[type[UsageDayRow | UsageMonthRow], str] = {
+_GROUP_DAYS = """
+    select "group", day, sum(milli_core_seconds)::bigint as milli_core_seconds,
+           sum(memory_byte_seconds) as memory_byte_seconds,
+           sum(gpu_seconds)::bigint as gpu_seconds
+    from usage_day
+    group by 1, 2
+"""
+_SUMS: Mapping[type[UsageSums], str] = {
     UsageDayRow: _DAYS_OF_ALL,
     UsageMonthRow: _MONTHS,
+    UsageGroupDayRow: _GROUP_DAYS,
 }
-"""What usage is summed in, and what it must be; the months are those of the days."""
+"""What usage is summed in, and what it must be; all but the first are sums of the first."""
 # For all of the ledger at once: PostgreSQL may use more memory, and must not expect that looking up
 # millions of sessions one by one is quick.
 _LONG = """
@@ -119,7 +128,7 @@ _LONG = """
 
 
 class LedgerStore:
-    """Sessions, segments, ``usage_day`` and ``usage_month`` as one."""
+    """Sessions, segments and the sums of their usage as one."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -183,7 +192,7 @@ class LedgerStore:
             .where(SessionRow.session_id == func.any(list(session_ids)))
             .values(username=case(names, value=SessionRow.username), server_name="")
         )
-        for table in _SUMS:
+        for table in (UsageDayRow, UsageMonthRow):
             await self._session.execute(delete(table).where(table.username.in_(names), NOTHING))
 
     async def _entries(
@@ -273,7 +282,7 @@ class LedgerStore:
             )
 
     async def add_usage(self, deltas: Mapping[UsageKey, Amounts]) -> None:
-        """Add to the days and their months; amounts may be negative."""
+        """Add to all sums; amounts may be negative."""
         records = [
             {
                 **{name: getattr(key, name) for name in _KEY},
@@ -286,14 +295,16 @@ class LedgerStore:
         names = list(records[0])
         new = rows_of(UsageDayRow, names, records)
         month = cast(func.date_trunc("month", new.c.day), Date)
-        for table, day in ((UsageDayRow, new.c.day), (UsageMonthRow, month)):
-            key = [day, *(new.c[name] for name in _KEY[1:])]
+        for table, day in ((UsageDayRow, new.c.day), (UsageMonthRow, month),
+                           (UsageGroupDayRow, new.c.day)):  # fmt: skip
+            kept_by = _key(table)
+            key = [day if name == "day" else new.c[name] for name in kept_by]
             sums = select(*key, *(func.sum(new.c[name]) for name in _AMOUNTS)).group_by(*key)
-            statement = upsert(table).from_select(names, sums)
+            statement = upsert(table).from_select([*kept_by, *_AMOUNTS], sums)
             columns = table.__table__.columns
             await self._session.execute(
                 statement.on_conflict_do_update(
-                    index_elements=_KEY,
+                    index_elements=kept_by,
                     set_={name: columns[name] + statement.excluded[name] for name in _AMOUNTS},
                 )
             )
@@ -304,7 +315,7 @@ class LedgerStore:
         counts = []
         for table, expected in _SUMS.items():
             await self._session.execute(delete(table))
-            columns = f"{_KEY_COLUMNS}, {', '.join(_AMOUNTS)}"
+            columns = ", ".join(map(_quoted, (*_key(table), *_AMOUNTS)))
             # In the order in which they grow, so that the rows of a period lie side by side.
             made = await self._session.execute(
                 text(f"insert into {table.__tablename__} ({columns}) {expected} order by day")
@@ -317,31 +328,41 @@ class LedgerStore:
         await self._session.execute(text(_LONG))
         return [difference for table in _SUMS for difference in await self._differences(table)]
 
-    async def _differences(self, table: type[UsageDayRow | UsageMonthRow]) -> list[UsageDifference]:
+    async def _differences(self, table: type[UsageSums]) -> list[UsageDifference]:
+        key = ", ".join(map(_quoted, _key(table)))
         rows = await self._session.execute(
             text(f"""
             with expected as ({_SUMS[table]})
-            select {_KEY_COLUMNS},
+            select {key},
                    coalesce(c.milli_core_seconds, 0) as counted,
                    coalesce(e.milli_core_seconds, 0) as expected
-            from expected e full join {table.__tablename__} c using ({_KEY_COLUMNS})
+            from expected e full join {table.__tablename__} c using ({key})
             where (coalesce(c.milli_core_seconds, 0), coalesce(c.memory_byte_seconds, 0),
                    coalesce(c.gpu_seconds, 0))
                is distinct from
                   (coalesce(e.milli_core_seconds, 0), coalesce(e.memory_byte_seconds, 0),
                    coalesce(e.gpu_seconds, 0))
-            order by 1, 2, 3, 4, 5, 6
+            order by {key}
             """)  # noqa: S608 - nothing from outside is put in
         )
         return [
             UsageDifference(
                 table.__tablename__,
-                UsageKey(**{name: row[name] for name in _KEY}),
+                UsageKey(**{name: row.get(name, "") for name in _KEY}),
                 row["counted"],
                 row["expected"],
             )
             for row in rows.mappings()
         ]
+
+
+def _key(table: type[UsageSums]) -> list[str]:
+    """What a table of sums is kept by."""
+    return [column.name for column in table.__table__.primary_key]
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _entry(row: RowMapping) -> Entry:

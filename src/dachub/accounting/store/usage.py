@@ -75,6 +75,19 @@ with piece as (
         - greatest(since at time zone 'UTC', d))::bigint as seconds) t
     where seconds > 0
   union all
+    {counted}
+)
+select {selected} coalesce(sum(milli_core_seconds), 0)::bigint as milli_core_seconds,
+       coalesce(sum(memory_byte_seconds), 0) as memory_byte_seconds,
+       coalesce(sum(gpu_seconds), 0)::bigint as gpu_seconds
+from part {joined}
+{grouped}
+"""
+_BY_GROUP = """
+    select day, {kept} milli_core_seconds, memory_byte_seconds, gpu_seconds
+    from usage_group_day s
+    where day >= :first_day and day < :end_day and {filter}"""
+_BY_ALL = """
     select counted.*
     from unnest(cast(:day_since as date[]), cast(:day_until as date[])) as days(since, until)
     cross join lateral (
@@ -84,14 +97,7 @@ with piece as (
   union all
     select day, {kept} milli_core_seconds, memory_byte_seconds, gpu_seconds
     from usage_month s
-    where day >= :month_since and day < :month_until and {filter}
-)
-select {selected} coalesce(sum(milli_core_seconds), 0)::bigint as milli_core_seconds,
-       coalesce(sum(memory_byte_seconds), 0) as memory_byte_seconds,
-       coalesce(sum(gpu_seconds), 0)::bigint as gpu_seconds
-from part {joined}
-{grouped}
-"""
+    where day >= :month_since and day < :month_until and {filter}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +174,15 @@ class UsageStore:
         columns = ", ".join(_COLUMNS[dimension] for dimension in dimensions)
         kept = dict.fromkeys(_KEPT[dimension] for dimension in dimensions if dimension in _KEPT)
         places = ", ".join(str(place + 1) for place in range(len(dimensions)))
-        statement = _SQL.format(
-            filter=" and ".join(f"{column} = :filter_{i}" for i, column in enumerate(given))
+        clauses = {
+            "filter": " and ".join(f"{column} = :filter_{i}" for i, column in enumerate(given))
             or "true",
-            kept="".join(f"{name}, " for name in kept),
+            "kept": "".join(f"{name}, " for name in kept),
+        }
+        by_group = {*kept, *given} <= {'"group"', 's."group"'}
+        statement = _SQL.format(
+            **clauses,
+            counted=(_BY_GROUP if by_group else _BY_ALL).format(**clauses),
             of_session="".join(f"s.{name}, " for name in kept),
             selected=f"{columns}, " if columns else "",
             joined=_INSTITUTIONS if "institution" in dimensions else "",
@@ -184,6 +195,8 @@ class UsageStore:
                 "now": now,
                 "whole_since": cut.since,
                 "whole_until": cut.until,
+                "first_day": cut.since.date(),
+                "end_day": cut.until.date(),
                 "month_since": cut.months[0],
                 "month_until": cut.months[1],
                 "day_since": [days[0] for days in cut.days],

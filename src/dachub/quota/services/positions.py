@@ -134,8 +134,7 @@ class PositionReader:
             rates[rate.group][rate.username] = rate
         asked = {key: _Asked(key, grants.get(key, []), limits[key], now) for key in keys}
         spans = list(dict.fromkeys(span for one in asked.values() for span in one.spans))
-        with_memory = any(resource is Resource.MEMORY_HOURS for _, resource in keys)
-        usages = await self._usage.of_spans(spans, now, with_memory=with_memory)
+        usages = await self._usage.of_spans(spans, now)
         used = dict(zip(spans, usages, strict=True))
         return {
             key: self._position(one, used, rates[key[0]], facts.standings)
