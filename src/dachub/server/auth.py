@@ -9,7 +9,6 @@ from fastapi import Request
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from dachub.directory.models import Principal, PrincipalKind
-from dachub.directory.services import PeopleService
 from dachub.model.names import is_username
 from dachub.model.problems import DachubError, NotFound, PermissionDenied
 from dachub.server.factory import Process
@@ -46,8 +45,11 @@ class Forged(PermissionDenied):
     code = "request-not-trusted"
 
 
-async def authenticate(request: Request, process: Process, people: PeopleService) -> Principal:
+async def authenticate(request: Request, process: Process) -> Principal:
     """Who sent ``request``; people are looked up in the directory every time.
+
+    In a transaction of its own, over before the handler's begins: no request ever holds one
+    connection while it waits for another, or for the hub.
 
     Raises
     ------
@@ -60,7 +62,7 @@ async def authenticate(request: Request, process: Process, people: PeopleService
     """
     header = request.headers.get("authorization")
     if header is None:
-        return await _from_cookie(request, process, people)
+        return await _from_cookie(request, process)
     match = _AUTHORIZATION.fullmatch(header)
     if match is None:
         raise NotAuthenticated("Send 'Authorization: Bearer <token>'.")
@@ -70,10 +72,10 @@ async def authenticate(request: Request, process: Process, people: PeopleService
     owner = await process.hub.user_for_token(token)
     if owner is None:
         raise NotAuthenticated("The hub does not know this token, or it has expired.")
-    return await _principal(people, owner, _kind(owner))
+    return await _principal(process, owner, _kind(owner))
 
 
-async def _from_cookie(request: Request, process: Process, people: PeopleService) -> Principal:
+async def _from_cookie(request: Request, process: Process) -> Principal:
     token = _signer(process, "session").read(
         request.cookies.get(SESSION_COOKIE, ""), SESSION_SECONDS
     )
@@ -87,7 +89,7 @@ async def _from_cookie(request: Request, process: Process, people: PeopleService
     if owner is None:
         raise NotAuthenticated("You were signed out; sign in again.")
     _require_own_page(request, process, owner.name)
-    return await _principal(people, owner, PrincipalKind.PERSON)
+    return await _principal(process, owner, PrincipalKind.PERSON)
 
 
 def _kind(owner: TokenOwner) -> PrincipalKind:
@@ -101,7 +103,7 @@ def _kind(owner: TokenOwner) -> PrincipalKind:
     return PrincipalKind.PERSON if whole and not of_a_server else PrincipalKind.SERVER
 
 
-async def _principal(people: PeopleService, owner: TokenOwner, kind: PrincipalKind) -> Principal:
+async def _principal(process: Process, owner: TokenOwner, kind: PrincipalKind) -> Principal:
     if owner.kind != "user" or not is_username(owner.name):
         raise NotAuthenticated("This token belongs to no person.")
     if owner.scopes.isdisjoint({"access:services", "access:services!service=dac"}):
@@ -109,7 +111,8 @@ async def _principal(people: PeopleService, owner: TokenOwner, kind: PrincipalKi
             "This token may not be used here: it lacks the scope 'access:services!service=dac'."
         )
     try:
-        return await people.principal(owner.name, kind)
+        async with process.factory() as services:
+            return await services.people().principal(owner.name, kind)
     except NotFound:
         raise NotRegistered(
             "Your sign-in has not reached this service yet. It will within minutes; "

@@ -38,10 +38,7 @@ Services = Annotated[Factory, Depends(_services, scope="function")]
 
 async def _caller(request: Request, process: CurrentProcess) -> Principal:
     process.require_database()
-    # A transaction of its own, over before the handler's begins: no request ever holds one
-    # connection while it waits for another.
-    async with process.factory() as services:
-        caller = await authenticate(request, process, services.people())
+    caller = await authenticate(request, process)
     request.state.caller = caller.name
     return caller
 

@@ -22,9 +22,7 @@ async def metrics(request: Request, process: CurrentProcess) -> Response:
     """
     if not _has_token(request, process):
         process.require_database()
-        async with process.factory() as services:
-            caller = await authenticate(request, process, services.people())
-        caller.require_administrator()
+        (await authenticate(request, process)).require_administrator()
     meters: Meters = request.app.state.meters
     return Response(await meters.exposition(), media_type=CONTENT_TYPE)
 

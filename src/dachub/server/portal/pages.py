@@ -138,14 +138,13 @@ class Visit:
 
 async def _visit(request: Request, process: CurrentProcess) -> Visit:
     process.require_database()
-    # A transaction of its own, over before the handler begins its: none waits for another's.
+    caller = await authenticate(request, process)
+    request.state.caller = caller.name
+    if caller.kind is not PrincipalKind.PERSON:
+        raise PermissionDenied(
+            f"These pages are for people in a browser. Programs use {PREFIX}/api/v1/."
+        )
     async with process.factory() as factory:
-        caller = await authenticate(request, process, factory.people())
-        request.state.caller = caller.name
-        if caller.kind is not PrincipalKind.PERSON:
-            raise PermissionDenied(
-                f"These pages are for people in a browser. Programs use {PREFIX}/api/v1/."
-            )
         told = await factory.notices().count(caller)
     return Visit(request, process, caller, process.clock.now(), told.unread)
 
