@@ -81,6 +81,7 @@ async def notice_leavers(process: Process) -> str:
     grace = timedelta(seconds=process.settings.directory.leave_grace_seconds)
     noticed = withdrawn = 0
     async with process.factory() as services:
+        await services.ledger().lock()  # several sessions are changed
         running = await services.sessions().running()
         left = await services.groups().left({session.username for session in running})
         for session in running:
@@ -113,11 +114,13 @@ async def end_disabled(process: Process) -> str:
 
 async def _end(process: Process, left: LeftBehind) -> bool:
     async with process.factory() as services:
-        for session in await services.sessions().running():
-            if session.username == left.username:
-                await services.sessions().schedule_stop(
-                    session.session_id, process.clock.now(), EndReason.DISABLED
-                )
+        running = await services.sessions().running(left.username)
+    # One at a time: so it need not wait for the ledger, which may be at work for minutes.
+    for session in running:
+        async with process.factory() as services:
+            await services.sessions().schedule_stop(
+                session.session_id, process.clock.now(), EndReason.DISABLED
+            )
     await process.hub.delete_tokens(left.username)
     for server_name in await process.hub.servers_of(left.username):
         await process.hub.stop_server(left.username, server_name)

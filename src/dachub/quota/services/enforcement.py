@@ -6,7 +6,7 @@ two never run at once. It acts on trusted evidence only: :mod:`dachub.quota.serv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,7 +49,14 @@ log = structlog.get_logger(__name__)
 
 
 class EnforcementService:
-    """Enforces quotas; ``vigil`` is what the calling process remembers of its last run."""
+    """Enforces quotas; ``vigil`` is what the calling process remembers of its last run.
+
+    Parameters
+    ----------
+    alone
+        Makes this transaction the only one that writes to the ledger: who changes several sessions
+        otherwise, and a batch of events that changes the same, may wait for each other for ever.
+    """
 
     def __init__(
         self,
@@ -63,6 +70,7 @@ class EnforcementService:
         clock: Clock,
         settings: QuotaSettings,
         site_contact: str,
+        alone: Callable[[], Awaitable[None]],
     ) -> None:
         self._positions = positions
         self._standings = standings
@@ -74,6 +82,7 @@ class EnforcementService:
         self._clock = clock
         self._settings = settings
         self._site_contact = site_contact
+        self._alone = alone
 
     async def run(self, vigil: Vigil) -> tuple[Vigil, str]:
         """Look once.
@@ -118,6 +127,7 @@ class EnforcementService:
         passed = self._clock.monotonic()
         noticed = dict(vigil.noticed)
         stopped: list[SessionRecord] = []
+        await self._alone()
         for session in due:
             notice_seconds = _notice_seconds(session, stopping)
             if notice_seconds is None:
@@ -239,6 +249,7 @@ class EnforcementService:
         now, passed = self._clock.now(), self._clock.monotonic()
         counting: dict[UUID, float] = {}
         given = withdrawn = 0
+        await self._alone()
         for session in await self._sessions.running():
             notice_seconds = _notice_seconds(session, stopping)
             if notice_seconds is None:

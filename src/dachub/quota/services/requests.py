@@ -75,6 +75,7 @@ class RequestService:
             raise InvalidAmount("Ask for more than nothing.")
         reason = given_reason(reason, "Say why: who decides sees only what you write here.")
         title = await self._groups.title(group) or group
+        await self._store.lock_group(group)
         if await self._store.count_open(group) >= OPEN_MAX:
             raise TooManyRequests(
                 f"{OPEN_MAX} requests of the group '{group}' wait for a decision already. "

@@ -246,21 +246,24 @@ class SeriesService:
             resource = records[before].resource
             charged = [(since, resource.used(next(used))) for since, _ in cut]
             grants, one = _seen_by(records, before)
-            change = _carried(
-                wanted[records[after].series_id or 0],
-                left_of(grants, charged, one),
-                records[before],
-                records[after],
-                now,
-            )
+            series_of = wanted[records[after].series_id or 0]
+            left = left_of(grants, charged, one)
+            if _carried(series_of, left, records[before], records[after], now) is None:
+                continue
+            await self._allocations.lock(after)
+            records[after] = await self._read(after)  # somebody may have changed it meanwhile
+            change = _carried(series_of, left, records[before], records[after], now)
             if change is None:
                 continue
             await self._allocations.append(after, change)
+            records[after] = await self._read(after)  # the next pair of the series sees it
             count += 1
-            # The next pair of the series sees it.
-            changed = await self._allocations.find(after)
-            records |= {} if changed is None else {after: changed}
         return count
+
+    async def _read(self, allocation_id: int) -> AllocationRecord:
+        found = await self._allocations.find(allocation_id)
+        assert found is not None  # noqa: S101  none is ever removed
+        return found
 
 
 def _in_order(record: AllocationRecord) -> tuple[int, datetime]:

@@ -140,6 +140,7 @@ class Quota:
             self._clock,
             self._settings,
             self._offer.contact,
+            self._accounting.ledger().lock,
         )
 
     def figures(self) -> QuotaFigureService:

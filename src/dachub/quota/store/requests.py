@@ -12,12 +12,19 @@ from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.usage import Resource
 from dachub.quota.tables import AllocationRequestRow as Row
 
+REQUESTS_LOCK = 0x64616368756205
+
 
 class RequestStore:
     """One row a request."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+
+    async def lock_group(self, group: str) -> None:
+        """Be the only one to ask for a group until the transaction ends."""
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(group, REQUESTS_LOCK))
+        await self._session.execute(select(lock))
 
     async def add(
         self,
