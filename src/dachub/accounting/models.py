@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar
@@ -10,7 +11,13 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from dachub.model.problems import Conflict, InvalidInput
-from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionDescription
+from dachub.model.sessions import (
+    Correction,
+    CorrectionAction,
+    EndReason,
+    Kind,
+    SessionDescription,
+)
 
 CONCLUDED = (EndReason.LOST, EndReason.FAILED)
 """Reasons of an estimated end that was only concluded from absence: the weakest kind."""
@@ -137,6 +144,29 @@ class Segment:
     started_at: datetime
     ended_at: datetime | None
     milli_cores: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedSession:
+    """A session that started, as accounting systems are told of it.
+
+    Its segments are in the order of time; a voided session has one without length.
+    """
+
+    session_id: UUID
+    export_id: int
+    username: str
+    group: str
+    kind: Kind
+    server_name: str
+    size: str
+    environment: str
+    milli_cores: int
+    memory_bytes: int
+    gpus: int
+    requested_at: datetime
+    end_reason: EndReason | None
+    segments: Sequence[Segment]
 
 
 @dataclass(slots=True)

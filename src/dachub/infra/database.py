@@ -46,6 +46,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     A connection that died with the server is noticed before it is used, by its socket: asking the
     server would be three questions, as many as half a decision on a start.
     PostgreSQL compiles no statements: ours are short, but over a large ledger it expects long ones.
+    It plans for all of a stream, not for having the first rows soon.
     """
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
@@ -59,7 +60,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
             "keepalives_count": 3,
             "tcp_user_timeout": 60_000,
             "options": "-c timezone=UTC -c jit=off -c statement_timeout=60000"
-            " -c lock_timeout=10000",
+            " -c lock_timeout=10000 -c cursor_tuple_fraction=1",
         },
     )
     event.listen(engine.sync_engine, "checkout", _require_alive)

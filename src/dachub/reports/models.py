@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
@@ -81,27 +82,24 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class DraftFile:
-    """A file to be written; its name is without directory."""
+class Piece:
+    """The next part of a file, without directory in its name, and what was sent of sessions.
 
-    name: str
+    The pieces of a file follow each other; so do the files.
+    """
+
+    file: str
     content: bytes
-
-    @property
-    def sha256(self) -> str:
-        """Of its content."""
-        return digest(self.content)
+    items: Sequence[Item] = ()
 
 
 @dataclass(slots=True)
 class Draft:
-    """An export that is to be recorded, then written."""
+    """What is to be said of an export; it is whole once its last :class:`Piece` was made."""
 
     format: ExportFormat
     since: datetime
     until: datetime
-    files: list[DraftFile] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
     records: int = 0
     milli_core_seconds: int = 0
     exported_milli_core_seconds: int = 0

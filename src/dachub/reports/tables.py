@@ -46,17 +46,29 @@ class ExportRunRow(Base):
 
 
 class ExportFileRow(Base):
-    """A file of an export; its content, compressed, is kept only until the export is done."""
+    """A file of an export; ``number`` counts those of a run."""
 
     __tablename__ = "export_file"
-    # The names in a content are gone with it, once the export is done.
-    personal = Personal(plain=("name", "sha256", "content"))
+    personal = Personal(plain=("name", "sha256"))
 
     run_id: Mapped[int] = mapped_column(ForeignKey("export_run.run_id"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
-    content: Mapped[bytes | None]
+
+
+class ExportPartRow(Base):
+    """The next part of a file, compressed; kept only until the export is done."""
+
+    __tablename__ = "export_part"
+    # The names in a content are gone with it, once the export is done.
+    personal = Personal(plain=("content",))
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("export_run.run_id"), primary_key=True)
+    file: Mapped[int] = mapped_column(primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
 
 
 class ExportItemRow(Base):

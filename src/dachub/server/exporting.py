@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from dachub.directory.models import Principal
@@ -37,11 +37,12 @@ async def export(
         if not alone:
             raise ExportRunning("Another export runs at this moment; repeat this when it is done.")
         async with process.factory(snapshot=True) as services:
-            exports = services.exports()
-            outcome = await exports.prepare(by, export_format, output, since, until)
-            files = [] if outcome.run is None else await exports.contents(outcome.run.run_id)
-        if outcome.run is not None:
-            await asyncio.to_thread(write_files, Path(outcome.run.destination), files)
+            outcome = await services.exports().prepare(by, export_format, output, since, until)
+        run = outcome.run
+        if run is not None:
             async with process.factory() as services:
-                outcome.run = await services.exports().conclude(by, outcome.run.run_id)
+                exports = services.exports()
+                content = partial(exports.content, run.run_id)
+                await write_files(Path(run.destination), run.files, content)
+                outcome.run = await exports.conclude(by, run.run_id)
     return outcome

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from dachub.accounting.models import Segment
+from dachub.accounting.models import ChargedSession
 from dachub.accounting.services.usage import period, require_may_see
 from dachub.accounting.store.sessions import SessionStore, State
 from dachub.directory.models import Principal, PrincipalKind
@@ -16,8 +16,6 @@ from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.sessions import SessionRecord
 
 LIMIT_MAX = 1000
-AT_ONCE = 5000
-"""Sessions that are read in one go where all of a period are wanted."""
 EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 NEVER = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 
@@ -108,40 +106,40 @@ class SessionService:
 
     async def overlapping(
         self, by: Principal, since: datetime, until: datetime
-    ) -> AsyncIterator[Sequence[SessionRecord]]:
-        """Sessions with charged time in [since, until), some at a time; for administrators.
+    ) -> AsyncIterator[Sequence[UUID]]:
+        """Ids of sessions with charged time in [since, until), in order; for administrators.
 
-        Raises
-        ------
-        PermissionDenied, InvalidPeriod
-        """
-        session_ids = await self.overlapping_ids(by, since, until)
-        for first in range(0, len(session_ids), AT_ONCE):
-            yield await self.known(by, session_ids[first : first + AT_ONCE])
-
-    async def overlapping_ids(
-        self, by: Principal, since: datetime, until: datetime
-    ) -> Sequence[UUID]:
-        """Sessions with charged time in [since, until), by their ids; for administrators.
+        Some at a time, however many they are.
 
         Raises
         ------
         PermissionDenied, InvalidPeriod
         """
         by.require_administrator()
-        return await self._store.ids_overlapping(*period(since, until))
+        async for session_ids in self._store.overlapping(*period(since, until)):
+            yield session_ids
 
-    async def segments(
+    async def count_overlapping(self, by: Principal, since: datetime, until: datetime) -> int:
+        """How many sessions have charged time in [since, until); for administrators.
+
+        Raises
+        ------
+        PermissionDenied, InvalidPeriod
+        """
+        by.require_administrator()
+        return await self._store.count_overlapping(*period(since, until))
+
+    async def charged(
         self, by: Principal, session_ids: Collection[UUID]
-    ) -> Mapping[UUID, Sequence[Segment]]:
-        """What those of some sessions that started are charged; for administrators.
+    ) -> Sequence[ChargedSession]:
+        """Those of some sessions that started, in the order of their ids; for administrators.
 
         Raises
         ------
         PermissionDenied
         """
         by.require_administrator()
-        return await self._store.segments(session_ids)
+        return await self._store.charged(session_ids)
 
     async def known(self, by: Principal, session_ids: Collection[UUID]) -> Sequence[SessionRecord]:
         """Those of some sessions that there are; for administrators.

@@ -36,7 +36,6 @@ from dachub.accounting.models import (
     UsageDifference,
     UsageKey,
 )
-from dachub.accounting.store.bulk import rows_of
 from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import (
     NAMED,
@@ -49,6 +48,7 @@ from dachub.accounting.tables import (
     UsageMonthRow,
     UsageSums,
 )
+from dachub.infra.bulk import rows_of
 from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
 LEDGER_LOCK = 0x64616368756201

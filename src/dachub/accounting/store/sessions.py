@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    RowMapping,
     Select,
     and_,
     case,
     cast,
-    exists,
     func,
     literal_column,
     or_,
@@ -24,16 +27,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.accounting.models import Segment
+from dachub.accounting.models import ChargedSession, Segment
 from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import SegmentRow, SessionRow
-from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionRecord
+from dachub.infra.bulk import rows_of
+from dachub.model.sessions import Correction, CorrectionAction, EndReason, Kind, SessionRecord
 from dachub.model.units import core_seconds
 
 State = Literal["requested", "running", "ended"]
 
+AT_ONCE = 5000
+"""Sessions that are read in one go where all of a period are wanted."""
 SCHEDULED = (EndReason.LEFT_GROUP, EndReason.DISABLED, EndReason.QUOTA)
 
+_END = ("ended_at", "end_reason", "stop_due_at", "stop_due_reason")
+_TOLD = tuple(
+    field.name for field in fields(ChargedSession) if field.name not in ("end_reason", "segments")
+)
 _STATES: dict[State, ColumnElement[bool]] = {
     "requested": and_(SessionRow.started_at.is_(None), SessionRow.ended_at.is_(None)),
     "running": and_(SessionRow.started_at.is_not(None), SessionRow.ended_at.is_(None)),
@@ -86,21 +96,22 @@ class SessionStore:
             )
         )
 
-    async def ids_overlapping(self, since: datetime, until: datetime) -> list[UUID]:
-        """Sessions with charged time in [since, until), in the order of their numbers."""
-        found = await self._session.scalars(
-            select(SessionRow.session_id)
-            .where(
-                exists().where(
-                    SegmentRow.session_id == SessionRow.session_id,
-                    func.tstzrange(SegmentRow.started_at, SegmentRow.ended_at).op("&&")(
-                        func.tstzrange(since, until)
-                    ),
-                )
-            )
-            .order_by(SessionRow.export_id)
+    async def overlapping(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UUID]]:
+        """Sessions with charged time in [since, until), some at a time, in the order of ids."""
+        found = await self._session.stream_scalars(
+            select(SegmentRow.session_id)
+            .where(_overlaps(since, until))
+            .distinct()
+            .order_by(SegmentRow.session_id)
+            .execution_options(yield_per=AT_ONCE)
         )
-        return list(found)
+        async for ids in found.partitions():
+            yield ids
+
+    async def count_overlapping(self, since: datetime, until: datetime) -> int:
+        """How many sessions have charged time in [since, until)."""
+        counted = select(func.count(SegmentRow.session_id.distinct()))
+        return await self._session.scalar(counted.where(_overlaps(since, until))) or 0
 
     async def by_ids(self, session_ids: Collection[UUID], now: datetime) -> list[SessionRecord]:
         """Some sessions, in the order of their numbers."""
@@ -110,23 +121,26 @@ class SessionStore:
             .order_by(SessionRow.export_id)
         )
 
-    async def segments(self, session_ids: Collection[UUID]) -> dict[UUID, list[Segment]]:
-        """What some sessions are charged, in the order of time."""
+    async def charged(self, session_ids: Collection[UUID]) -> list[ChargedSession]:
+        """Those of some sessions that started, in the order of their ids."""
+        told = SessionRow.__table__.columns
+        # Looked up one by one: in an array so long PostgreSQL sees a reason to read everything.
+        asked = rows_of(SessionRow, ["session_id"], [{"session_id": one} for one in session_ids])
         rows = await self._session.execute(
             select(
-                SegmentRow.session_id,
-                SegmentRow.started_at,
-                SegmentRow.ended_at,
-                SegmentRow.milli_cores,
+                *(told[name] for name in _TOLD),
+                *(told[name] for name in _END),
+                SegmentRow.started_at.label("segment_started_at"),
+                SegmentRow.ended_at.label("segment_ended_at"),
+                SegmentRow.milli_cores.label("segment_milli_cores"),
             )
-            .where(SegmentRow.session_id == func.any(list(session_ids)))
-            .order_by(SegmentRow.session_id, SegmentRow.started_at, SegmentRow.segment_id)
+            .select_from(asked)
+            .join(SessionRow, SessionRow.session_id == asked.c.session_id)
+            .join(SegmentRow, SegmentRow.session_id == SessionRow.session_id)
+            .order_by(SessionRow.session_id, SegmentRow.started_at, SegmentRow.segment_id)
         )
-        found: dict[UUID, list[Segment]] = {}
-        for row in rows:
-            segment = Segment(row.started_at, row.ended_at, row.milli_cores)
-            found.setdefault(row.session_id, []).append(segment)
-        return found
+        of_each = groupby(rows.mappings(), itemgetter("session_id"))
+        return [_charged(list(of_one)) for _, of_one in of_each]
 
     async def find(self, session_id: UUID, now: datetime) -> SessionRecord | None:
         """One session."""
@@ -168,6 +182,11 @@ class SessionStore:
         return [_record(row) for row in rows.mappings()]
 
 
+def _overlaps(since: datetime, until: datetime) -> ColumnElement[bool]:
+    span = func.tstzrange(SegmentRow.started_at, SegmentRow.ended_at)
+    return span.op("&&")(func.tstzrange(since, until))
+
+
 def _select(now: datetime) -> Select[Any]:
     length = func.extract("epoch", func.coalesce(SegmentRow.ended_at, now) - SegmentRow.started_at)
     used = (
@@ -187,7 +206,7 @@ def _select(now: datetime) -> Select[Any]:
     ).outerjoin(correction, correction.c.session_id == SessionRow.session_id)
 
 
-def _end_reason(row: Mapping[str, Any]) -> str | None:
+def _end_reason(row: Mapping[Any, Any]) -> str | None:
     """The hub tells of a stop; if it was one the service had scheduled, why is known here."""
     reason: str | None = row["end_reason"]
     if (
@@ -197,6 +216,21 @@ def _end_reason(row: Mapping[str, Any]) -> str | None:
     ):
         return str(row["stop_due_reason"])
     return reason
+
+
+def _charged(rows: Sequence[RowMapping]) -> ChargedSession:
+    """One session from the rows of its segments."""
+    row = rows[0]
+    reason = _end_reason(row)
+    return ChargedSession(
+        **{name: row[name] for name in _TOLD if name != "kind"},
+        kind=Kind(row["kind"]),
+        end_reason=EndReason(reason) if reason is not None else None,
+        segments=[
+            Segment(one["segment_started_at"], one["segment_ended_at"], one["segment_milli_cores"])
+            for one in rows
+        ],
+    )
 
 
 def _record(row: Mapping[str, Any]) -> SessionRecord:

@@ -7,12 +7,12 @@ count from the start of the session; what a month is charged is the difference t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from dachub.model.sessions import SessionRecord
+from dachub.accounting.models import ChargedSession
 from dachub.model.units import BYTES_PER_MIB, MILLI_CORES_PER_CORE
 from dachub.reports.formats.text import is_plain, plain
 from dachub.reports.models import COMPLETED, STARTED, InvalidRecord, Item
@@ -49,7 +49,7 @@ _FQAN = re.compile(r"/[^/]+(/[^/=]+)*(/Role=[^/]+)?(/Capability=[^/]+)?\Z")
 _NULLS = frozenset({"none", "null", ""})
 
 
-def cloud_record(session: SessionRecord, item: Item, settings: ReportSettings) -> str:
+def cloud_record(session: ChargedSession, item: Item, settings: ReportSettings) -> str:
     """The record of a session as it stood at ``item.measured_at``; not yet checked."""
     name = session.username if settings.apel_usernames else WITHHELD
     completed = item.status == COMPLETED
@@ -167,14 +167,21 @@ def _check_values(values: dict[str, str]) -> None:
             raise InvalidRecord(f"A cloud record cannot have '{value[:60]}' as {key}.")
 
 
-def messages(records: Sequence[str], limit_bytes: int = MESSAGE_BYTES_MAX) -> Iterator[bytes]:
-    """Records as messages that each stay below ``limit_bytes``."""
+async def messages(
+    records: AsyncIterator[str], limit_bytes: int = MESSAGE_BYTES_MAX
+) -> AsyncIterator[bytes]:
+    """Records as messages that each stay below ``limit_bytes``, and are read again.
+
+    Raises
+    ------
+    InvalidRecord
+    """
     parts: list[str] = []
     size_bytes = 0
-    for record in records:
+    async for record in records:
         part = f"{record}{SEPARATOR}\n"
         if parts and size_bytes + len(part) >= limit_bytes:
-            yield "".join(parts).encode("ascii")
+            yield _message(parts)
             parts = []
         if not parts:
             parts.append(f"{HEADER}\n")
@@ -182,7 +189,13 @@ def messages(records: Sequence[str], limit_bytes: int = MESSAGE_BYTES_MAX) -> It
         parts.append(part)
         size_bytes += len(part)
     if parts:
-        yield "".join(parts).encode("ascii")
+        yield _message(parts)
+
+
+def _message(parts: Sequence[str]) -> bytes:
+    content = "".join(parts).encode("ascii")
+    read_message(content)
+    return content
 
 
 def read_message(content: bytes) -> list[Measured]:
@@ -206,7 +219,7 @@ def read_message(content: bytes) -> list[Measured]:
     return [read_record(record) for record in records[:-1]]
 
 
-def _milli_cores(session: SessionRecord, item: Item) -> int:
+def _milli_cores(session: ChargedSession, item: Item) -> int:
     """The average, where they changed."""
     if not item.seconds:
         return session.milli_cores

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from dachub.accounting.models import Segment
-from dachub.model.sessions import EndReason, SessionRecord
+from dachub.accounting.models import ChargedSession, Segment
+from dachub.model.sessions import EndReason
 from dachub.model.units import BYTES_PER_MIB, MILLI_CORES_PER_CORE
 from dachub.reports.formats.text import is_plain, plain, xdmod_name
 from dachub.reports.models import InvalidRecord
@@ -36,11 +36,22 @@ _STATE = {
     EndReason.LEFT_GROUP: "CANCELLED",
     EndReason.TIME_LIMIT: "TIMEOUT",
 }
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z", re.ASCII)
-_LENGTH = re.compile(r"(?:(\d+)-)?(\d\d):(\d\d):(\d\d)\Z", re.ASCII)
-_NAME = re.compile(r"[\x21-\x7b\x7d\x7e]+\Z")
-_NUMBER = re.compile(r"(0|[1-9]\d*)\Z", re.ASCII)
-_TRES = re.compile(r"cpu=(\d+),mem=\d+M,node=1(?:,gres/gpu=[1-9]\d*)?\Z", re.ASCII)
+_WORD = r"[\x21-\x7b\x7d\x7e]+"
+_NAME = rf"[\x21-\x7b\x7d\x7e]{{1,{NAME_MAX}}}"
+_NUMBER = rf"0|[1-9]\d{{0,{NAME_MAX - 2}}}"
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
+_LENGTH = r"(?:\d+-)?\d\d:[0-5]\d:[0-5]\d"
+_READ = {
+    "jobid": _NUMBER, "jobidraw": _NUMBER, "cluster": _NAME, "partition": _WORD, "qos": _WORD,
+    "account": _NAME, "group": _NAME, "gid": _NUMBER, "user": _WORD, "uid": _NUMBER,
+    "submit": _TIME, "eligible": _TIME, "start": _TIME, "end": _TIME, "elapsed": _LENGTH,
+    "exitcode": r"[^|]*", "state": "|".join(sorted(STATES)), "nnodes": "1", "ncpus": _NUMBER,
+    "reqcpus": _NUMBER, "reqmem": r"[^|]*", "reqtres": r"[^|]*",
+    "alloctres": r"cpu=\d+,mem=\d+M,node=1(?:,gres/gpu=[1-9]\d*)?", "timelimit": _LENGTH,
+    "nodelist": rf"(?!None\|){_WORD}", "jobname": r".*[^ ].*",
+}  # fmt: skip
+"""How the values look that Open XDMoD reads as they are meant."""
+_LINE = re.compile(r"\|".join(f"({_READ[name]})" for name in FIELDS), re.ASCII)
 
 
 def whole_cores(milli_cores: int) -> int:
@@ -48,7 +59,7 @@ def whole_cores(milli_cores: int) -> int:
     return max(1, (milli_cores + MILLI_CORES_PER_CORE // 2) // MILLI_CORES_PER_CORE)
 
 
-def job_line(session: SessionRecord, charged: Segment, resource: str) -> str:
+def job_line(session: ChargedSession, charged: Segment, resource: str) -> str:
     """The line of a session that ended, from its start to its end; not yet checked.
 
     ``charged`` has its average cores, where they changed.
@@ -120,64 +131,53 @@ def read_line(line: str) -> Job:
     InvalidRecord
         Naming the field and what is wrong with it.
     """
-    fields = line.split("|", len(FIELDS) - 1)
-    if len(fields) != len(FIELDS):
-        raise InvalidRecord(f"A job's line has {len(fields)} fields instead of {len(FIELDS)}.")
     if not is_plain(line):
         raise InvalidRecord("A job's line has characters other than visible ASCII.")
-    job = dict(zip(FIELDS, fields, strict=True))
-    for name in ("cluster", "partition", "qos", "account", "group", "user", "nodelist"):
-        _require(job, name, _NAME.match(job[name]) is not None)
-    for name in ("cluster", "account", "group"):
-        _require(job, name, len(job[name]) <= NAME_MAX)
-    _require(job, "nodelist", job["nodelist"] != "None")
-    numbers = {name: _number(job, name) for name in
-               ("jobid", "jobidraw", "gid", "uid", "nnodes", "ncpus", "reqcpus")}  # fmt: skip
-    _require(job, "jobid", 1 <= numbers["jobid"] <= JOB_ID_MAX)
-    _require(job, "jobidraw", numbers["jobidraw"] == numbers["jobid"])
-    _require(job, "nnodes", numbers["nnodes"] == 1)
-    _require(job, "ncpus", numbers["ncpus"] >= 1)
-    _require(job, "state", job["state"] in STATES)
-    times = {name: _read_time(job, name) for name in ("submit", "eligible", "start", "end")}
-    for before, after in (("submit", "eligible"), ("eligible", "start"), ("start", "end")):
-        _require(job, after, times[before] <= times[after])
-    elapsed = _read_length(job, "elapsed")
-    _require(job, "elapsed", elapsed == times["end"] - times["start"])
-    _read_length(job, "timelimit")
-    allocated = _TRES.match(job["alloctres"])
-    _require(job, "alloctres", allocated is not None and allocated[1] == job["ncpus"])
-    _require(job, "jobname", bool(job["jobname"].strip()))
-    return Job(
-        numbers["jobid"],
-        job["user"],
-        job["account"],
-        times["submit"],
-        times["start"],
-        times["end"],
-        numbers["ncpus"],
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise _wrong(line)
+    job = dict(zip(FIELDS, found.groups(), strict=True))
+    job_id, cores = int(job["jobid"]), int(job["ncpus"])
+    _require(job, "jobid", 1 <= job_id <= JOB_ID_MAX)
+    _require(job, "jobidraw", job["jobidraw"] == job["jobid"])
+    _require(job, "ncpus", cores >= 1)
+    _require(job, "alloctres", job["alloctres"].startswith(f"cpu={job['ncpus']},"))
+    submit, eligible, start, end = (
+        _read_time(job, name) for name in ("submit", "eligible", "start", "end")
     )
+    _require(job, "eligible", submit <= eligible)
+    _require(job, "start", eligible <= start)
+    _require(job, "end", start <= end)
+    _require(job, "elapsed", _read_length(job["elapsed"]) == end - start)
+    return Job(job_id, job["user"], job["account"], submit, start, end, cores)
+
+
+def _wrong(line: str) -> InvalidRecord:
+    """What is wrong with a line that does not look as it should."""
+    values = line.split("|", len(FIELDS) - 1)
+    if len(values) != len(FIELDS):
+        return InvalidRecord(f"A job's line has {len(values)} fields instead of {len(FIELDS)}.")
+    job = dict(zip(FIELDS, values, strict=True))
+    bad = next(name for name in FIELDS if not re.fullmatch(_READ[name], job[name], re.ASCII))
+    return _refused(job, bad)
 
 
 def _require(job: dict[str, str], name: str, good: bool) -> None:
     if not good:
-        raise InvalidRecord(
-            f"Job {job['jobid'][:20]}: the field {name} cannot be '{job[name][:60]}'."
-        )
+        raise _refused(job, name)
 
 
-def _number(job: dict[str, str], name: str) -> int:
-    _require(job, name, _NUMBER.match(job[name]) is not None and len(job[name]) < NAME_MAX)
-    return int(job[name])
+def _refused(job: dict[str, str], name: str) -> InvalidRecord:
+    return InvalidRecord(f"Job {job['jobid'][:20]}: the field {name} cannot be '{job[name][:60]}'.")
 
 
 def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _read_time(job: dict[str, str], name: str) -> datetime:
-    _require(job, name, _TIME.match(job[name]) is not None)
     try:
-        return datetime.fromisoformat(job[name]).replace(tzinfo=UTC)
+        return datetime.fromisoformat(f"{job[name]}+00:00")
     except ValueError:
         raise InvalidRecord(f"Job {job['jobid'][:20]}: {name} is no moment.") from None
 
@@ -189,9 +189,7 @@ def _length(length: timedelta) -> str:
     return f"{days}{hours:02}:{minutes:02}:{seconds:02}"
 
 
-def _read_length(job: dict[str, str], name: str) -> timedelta:
-    parts = _LENGTH.match(job[name])
-    _require(job, name, parts is not None and parts[3] < "60" and parts[4] < "60")
-    assert parts is not None  # noqa: S101  just required
-    days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+def _read_length(text: str) -> timedelta:
+    days, _, clock = text.rpartition("-")
+    hours, minutes, seconds = clock.split(":")
+    return timedelta(int(days or 0), int(seconds), 0, 0, int(minutes), int(hours))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID, uuid5
 from xml.etree import ElementTree
@@ -16,6 +16,8 @@ from dachub.reports.formats.text import XDMOD_NAME_MAX, plain, xdmod_name
 from dachub.reports.models import InvalidRecord
 from dachub.reports.settings import ReportSettings
 
+Days = AsyncIterator[tuple[date, Sequence[StorageSample]]]
+"""What was stored on each day, in the order of days, each day once."""
 STAR = "http://eu-emi.eu/namespaces/2011/02/storagerecord"
 RECORD_IDS = UUID("0f0bd9b4-4b3a-4a88-8a52-0b4f6a1e2d10")
 """Namespace of records' ids: the same place and day always make the same id."""
@@ -33,8 +35,8 @@ _WHOLE = re.compile(r"(0|[1-9]\d{0,18})\Z", re.ASCII)
 ElementTree.register_namespace("sr", STAR)
 
 
-def xdmod_storage(days: Sequence[tuple[date, StorageSample]], resource: str) -> bytes:
-    """Samples of days as Open XDMoD's storage realm reads them.
+async def xdmod_storage(days: Days, resource: str) -> AsyncIterator[bytes]:
+    """Samples of days as Open XDMoD's storage realm reads them: one file, in parts of a day.
 
     A home belongs to no campaign: there the person stands in the PI's place.
 
@@ -43,22 +45,28 @@ def xdmod_storage(days: Sequence[tuple[date, StorageSample]], resource: str) -> 
     InvalidRecord
         If Open XDMoD would skip one, or take two for one.
     """
-    records = [
-        {
-            "resource": resource,
-            "mountpoint": f"/{sample.area.value}",
-            "user": xdmod_name(sample.owner),
-            "pi": xdmod_name(sample.owner),
-            "dt": f"{day.isoformat()}T00:00:00Z",
-            "file_count": sample.files,
-            "logical_usage": sample.bytes,
-            "physical_usage": sample.allocated_bytes,
-        }
-        for day, sample in days
-    ]
-    content = json.dumps(records, indent=0, ensure_ascii=True).encode("ascii")
-    read_xdmod_storage(content)
-    return content
+    before = b"[\n"
+    async for day, samples in days:
+        records = [_xdmod_record(day, sample, resource) for sample in samples]
+        content = json.dumps(records, indent=0, ensure_ascii=True).encode("ascii")
+        read_xdmod_storage(content)
+        yield before + content.removeprefix(b"[\n").removesuffix(b"\n]")
+        before = b",\n"
+    if before == b",\n":
+        yield b"\n]"
+
+
+def _xdmod_record(day: date, sample: StorageSample, resource: str) -> dict[str, str | int]:
+    return {
+        "resource": resource,
+        "mountpoint": f"/{sample.area.value}",
+        "user": xdmod_name(sample.owner),
+        "pi": xdmod_name(sample.owner),
+        "dt": f"{day.isoformat()}T00:00:00Z",
+        "file_count": sample.files,
+        "logical_usage": sample.bytes,
+        "physical_usage": sample.allocated_bytes,
+    }
 
 
 def read_xdmod_storage(content: bytes) -> int:
@@ -89,11 +97,9 @@ def read_xdmod_storage(content: bytes) -> int:
     return len(records)
 
 
-def star_messages(
-    days: Sequence[tuple[date, StorageSample]],
-    settings: ReportSettings,
-    limit_bytes: int = MESSAGE_BYTES_MAX,
-) -> Iterator[bytes]:
+async def star_messages(
+    days: Days, settings: ReportSettings, limit_bytes: int = MESSAGE_BYTES_MAX
+) -> AsyncIterator[bytes]:
     """Samples of days as StAR, in messages below ``limit_bytes``.
 
     Raises
@@ -101,14 +107,15 @@ def star_messages(
     InvalidRecord
     """
     root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
-    for day, sample in days:
-        record = _star_record(day, sample, settings)
-        added = len(ElementTree.tostring(record))
-        if len(root) and size_bytes + added >= limit_bytes - 1000:  # the root's own tags
-            yield _star_text(root)
-            root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
-        root.append(record)
-        size_bytes += added
+    async for day, samples in days:
+        for sample in samples:
+            record = _star_record(day, sample, settings)
+            added = len(ElementTree.tostring(record))
+            if len(root) and size_bytes + added >= limit_bytes - 1000:  # the root's own tags
+                yield _star_text(root)
+                root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
+            root.append(record)
+            size_bytes += added
     if len(root):
         yield _star_text(root)
 

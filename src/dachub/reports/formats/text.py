@@ -15,6 +15,8 @@ def is_plain(text: str) -> bool:
 
 def plain(text: str, instead: str = "_", *, forbidden: str = "") -> str:
     """``text`` in visible ASCII: what is not, or is ``forbidden``, becomes ``instead``."""
+    if is_plain(text) and not any(letter in text for letter in forbidden):
+        return text
     return "".join(
         letter if " " <= letter <= "~" and letter not in forbidden else instead for letter in text
     )

@@ -12,15 +12,14 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from dachub.accounting.models import ChargedSession
 from dachub.accounting.services import SessionService
-from dachub.accounting.services.sessions import AT_ONCE
 from dachub.directory.models import Principal
 from dachub.infra.clock import Clock
 from dachub.model.exports import ExportFormat
-from dachub.model.sessions import SessionRecord
 from dachub.model.units import MILLI_CORES_PER_CORE, midnight
-from dachub.reports.formats.apel import cloud_record, messages, read_message
-from dachub.reports.models import COMPLETED, STARTED, Draft, DraftFile, Item, digest
+from dachub.reports.formats.apel import cloud_record, messages
+from dachub.reports.models import COMPLETED, STARTED, Draft, Item, Piece, digest
 from dachub.reports.services.charged import SECOND, Charged
 from dachub.reports.settings import ReportSettings
 from dachub.reports.store.exports import ExportStore
@@ -33,7 +32,7 @@ Known = Mapping[date, Item]
 
 
 class ApelCloud:
-    """Drafts the messages of a period."""
+    """Makes the messages of a period."""
 
     def __init__(
         self, store: ExportStore, sessions: SessionService, clock: Clock, settings: ReportSettings
@@ -43,8 +42,8 @@ class ApelCloud:
         self._clock = clock
         self._settings = settings
 
-    async def draft(self, by: Principal, since: datetime, until: datetime, name: str) -> Draft:
-        """What is to be sent for [since, until).
+    async def pieces(self, by: Principal, draft: Draft, name: str) -> AsyncIterator[Piece]:
+        """What is to be sent for the period of ``draft``.
 
         Raises
         ------
@@ -52,19 +51,12 @@ class ApelCloud:
         ExportDisagrees, InvalidRecord
             If the ledger contradicts itself, or a record would not be read as it is meant.
         """
-        final = self._clock.now() - timedelta(seconds=self._settings.final_after_seconds)
-        draft = Draft(FORMAT, since, until)
-        records: list[str] = []
-        async for session, charged, known in self._candidates(by, since, until, final):
-            if charged.ended_at is not None and final < charged.ended_at <= until:
-                draft.not_final += 1
-            items = list(due(session.session_id, charged, known, since, min(until, final)))
-            records += [self._record(draft, session, item) for item in items]
-            _count(draft, known, items)
-        draft.records = len(records)
-        for number, content in enumerate(messages(records), 1):
-            read_message(content)
-            draft.files.append(DraftFile(f"{name}-{number:04}", content))
+        items: list[Item] = []
+        number = 0
+        async for content in messages(self._records(by, draft, items)):
+            number += 1
+            yield Piece(f"{name}-{number:04}", content, items.copy())
+            items.clear()
         if draft.not_final:
             draft.notes.append(
                 f"{draft.not_final} sessions ended less than "
@@ -76,47 +68,51 @@ class ApelCloud:
                 f"{draft.sent_before} records replace ones that were sent before: what is known "
                 "of their sessions has changed."
             )
-        return draft
 
-    def _record(self, draft: Draft, session: SessionRecord, item: Item) -> str:
-        """The record, noted in ``draft``; it is checked within its message."""
-        text = cloud_record(session, item, self._settings)
-        draft.items.append(replace(item, sha256=digest(text.encode())))
-        return text
+    async def _records(self, by: Principal, draft: Draft, items: list[Item]) -> AsyncIterator[str]:
+        """The records, counted in ``draft`` and noted in ``items``; not yet checked."""
+        since, until = draft.since, draft.until
+        final = self._clock.now() - timedelta(seconds=self._settings.final_after_seconds)
+        async for session, charged, known in self._candidates(by, since, until, final):
+            if charged.ended_at is not None and final < charged.ended_at <= until:
+                draft.not_final += 1
+            sent = list(due(session.session_id, charged, known, since, min(until, final)))
+            _count(draft, known, sent)
+            for item in sent:
+                text = cloud_record(session, item, self._settings)
+                draft.records += 1
+                items.append(replace(item, sha256=digest(text.encode())))
+                yield text
 
     async def _candidates(
         self, by: Principal, since: datetime, until: datetime, final: datetime
-    ) -> AsyncIterator[tuple[SessionRecord, Charged, Known]]:
-        """Sessions of the period, then others of which something was sent that has changed."""
-        seen: set[UUID] = set()
-        async for sessions in self._sessions.overlapping(by, since, until):
-            ids = [session.session_id for session in sessions]
-            seen.update(ids)
-            found = await self._known(by, ids, final)
-            for session in sessions:
-                yield session, *found[session.session_id]
+    ) -> AsyncIterator[tuple[ChargedSession, Charged, Known]]:
+        """Sessions of the period, and before them others of which something was sent."""
         months = ((since - LOOK_BACK).date().replace(day=1), until.date())
-        others = list(await self._store.sent_ids(FORMAT, *months) - seen)
-        for first in range(0, len(others), AT_ONCE):
-            found = await self._known(by, others[first : first + AT_ONCE], final)
-            changed = [
-                session_id
-                for session_id, (charged, known) in found.items()
-                if any(due(session_id, charged, known, since, min(until, final)))
-            ]
-            for session in await self._sessions.known(by, changed):
-                yield session, *found[session.session_id]
+        async for ids in self._store.sent_ids(FORMAT, *months):
+            async for session, charged, known in self._known(by, ids, final):
+                if not _overlaps(session, since, until):
+                    yield session, charged, known
+        async for ids in self._sessions.overlapping(by, since, until):
+            async for found in self._known(by, ids, final):
+                yield found
 
     async def _known(
         self, by: Principal, ids: Sequence[UUID], final: datetime
-    ) -> dict[UUID, tuple[Charged, Known]]:
-        """What sessions are charged, and what was sent of them."""
+    ) -> AsyncIterator[tuple[ChargedSession, Charged, Known]]:
+        """Sessions with what they are charged, and what was sent of them."""
         sent = await self._store.sent(FORMAT, ids)
-        segments = await self._sessions.segments(by, ids)
-        return {
-            session_id: (Charged(stretches, final), sent.get(session_id, {}))
-            for session_id, stretches in segments.items()
-        }
+        for session in await self._sessions.charged(by, ids):
+            yield session, Charged(session.segments, final), sent.get(session.session_id, {})
+
+
+def _overlaps(session: ChargedSession, since: datetime, until: datetime) -> bool:
+    """Whether some of it is charged in [since, until)."""
+    return any(
+        one.started_at < until
+        and (one.ended_at is None or max(since, one.started_at) < one.ended_at)
+        for one in session.segments
+    )
 
 
 def due(

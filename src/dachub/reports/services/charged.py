@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from dachub.accounting.models import Segment
@@ -11,63 +10,66 @@ from dachub.accounting.models import Segment
 SECOND = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
 class Charged:
     """The time of a session; one that runs on is charged up to ``now``.
 
     A voided session has a segment without length.
+
+    Attributes
+    ----------
+    started_at, ended_at
+        When it began and ended; ``ended_at`` is ``None`` while it runs.
+    until
+        When it ended, or now.
+    milli_core_seconds
+        What it is charged.
     """
 
-    segments: Sequence[Segment]
-    now: datetime
+    __slots__ = ("_stretches", "ended_at", "milli_core_seconds", "started_at", "until")
 
-    @property
-    def started_at(self) -> datetime:
-        """When it began."""
-        return self.segments[0].started_at
-
-    @property
-    def ended_at(self) -> datetime | None:
-        """When it ended; ``None`` while it runs."""
-        return self.segments[-1].ended_at
-
-    @property
-    def until(self) -> datetime:
-        """When it ended, or now."""
-        return self.ended_at or max(self.now, self.segments[-1].started_at)
+    def __init__(self, segments: Sequence[Segment], now: datetime) -> None:
+        self._stretches = [
+            (one.started_at, one.ended_at or max(now, one.started_at), one.milli_cores)
+            for one in segments
+        ]
+        self.started_at = segments[0].started_at
+        self.ended_at = segments[-1].ended_at
+        self.until = self._stretches[-1][1]
+        self.milli_core_seconds = self.milli_core_seconds_before(self.until)
 
     @property
     def seconds(self) -> int:
         """How long it is charged."""
         return self.seconds_before(self.until)
 
-    @property
-    def milli_core_seconds(self) -> int:
-        """What it is charged."""
-        return self.milli_core_seconds_before(self.until)
-
     def as_one(self) -> Segment:
         """From its start to its end, with the average of its cores."""
-        length = int((self.until - self.started_at).total_seconds())
+        length = (self.until - self.started_at) // SECOND
         return Segment(
             self.started_at, self.until, round(self.milli_core_seconds / length) if length else 0
         )
 
     def seconds_before(self, moment: datetime) -> int:
         """How long of it lies before ``moment``."""
-        return sum(self._before(segment, moment) for segment in self.segments)
+        return sum(seconds for seconds, _ in self._before(moment))
 
     def milli_core_seconds_before(self, moment: datetime) -> int:
         """What it is charged up to ``moment``."""
-        return sum(self._before(one, moment) * one.milli_cores for one in self.segments)
+        return sum(seconds * milli_cores for seconds, milli_cores in self._before(moment))
 
     def within(self, since: datetime, until: datetime) -> int:
         """What it is charged in [since, until), in milli-core-seconds."""
+        if since <= self.started_at and self.until <= until:
+            return self.milli_core_seconds
         return self.milli_core_seconds_before(until) - self.milli_core_seconds_before(since)
 
-    def _before(self, segment: Segment, moment: datetime) -> int:
-        end = min(segment.ended_at or max(self.now, segment.started_at), moment)
-        return max(0, int((end - segment.started_at).total_seconds()))
+    def _before(self, moment: datetime) -> list[tuple[int, int]]:
+        """Seconds and milli-cores of each stretch up to ``moment``."""
+        return [
+            ((min(until, moment) - since) // SECOND, milli_cores)
+            for since, until, milli_cores in self._stretches
+            if since < moment
+        ]
 
 
 def month_of(end: datetime) -> date:

@@ -6,12 +6,11 @@ is killed in between repeats the command: it finds what was prepared and writes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dachub.accounting.models import Segment
 from dachub.accounting.services import SessionService
 from dachub.accounting.services.usage import period
 from dachub.directory.models import Principal
@@ -19,10 +18,11 @@ from dachub.directory.services import AuditService
 from dachub.infra.clock import Clock
 from dachub.model.exports import ExportDifference, ExportFormat, ExportOutcome, ExportRun
 from dachub.model.sessions import SessionRecord
-from dachub.reports.models import Draft, DraftFile, ExportUnfinished, Item
+from dachub.reports.models import Draft, ExportUnfinished, Item, Piece
 from dachub.reports.services.apel import ApelCloud
 from dachub.reports.services.charged import Charged
 from dachub.reports.services.names import XdmodNames
+from dachub.reports.services.recording import Recording
 from dachub.reports.services.storage import StorageExports
 from dachub.reports.services.xdmod import XdmodJobs
 from dachub.reports.store.exports import ExportStore
@@ -89,7 +89,8 @@ class ExportService:
         ExportUnfinished
             If another period of this format was prepared, but not finished.
         ExportDisagrees, InvalidRecord
-            If the ledger contradicts itself, or a record would not be read as it is meant.
+            If the ledger contradicts itself, or a record would not be read as it is meant. The
+            transaction must be rolled back.
         """
         by.require_administrator()
         now = self._clock.now()
@@ -102,52 +103,44 @@ class ExportService:
             name = output.name if len(run.files) == 1 else None
             await self._store.move(run.run_id, str(output.directory), name)
             return ExportOutcome(run=await self._run(run.run_id), finished_earlier_run=True)
-        draft = await self._draft(by, export_format, since, until, output.name)
-        outcome = ExportOutcome(
-            run=None,
+        draft = Draft(export_format, since, until)
+        recording = Recording(
+            self._store,
+            draft,
+            destination=str(output.directory),
+            by=by.name,
+            at=now,
+            ending=ENDINGS.get(export_format, "") if output.name is None else None,
+        )
+        async for piece in self._pieces(by, draft, output.name or _stem(draft)):
+            await recording.add(piece)
+        run_id = await recording.finish()
+        return ExportOutcome(
+            run=None if run_id is None else await self._run(run_id),
             not_final=draft.not_final,
             sent_before=draft.sent_before,
             reconciliation=draft.reconciliation,
             notes=draft.notes,
         )
-        if draft.files:
-            run_id = await self._store.prepare(draft, str(output.directory), by.name, now)
-            outcome.run = await self._run(run_id)
-        return outcome
 
-    async def _draft(
-        self,
-        by: Principal,
-        export_format: ExportFormat,
-        since: datetime,
-        until: datetime,
-        name: str | None,
-    ) -> Draft:
-        days = "" if since == until else f"-{since:%Y%m%dT%H%M}-{until:%Y%m%dT%H%M}"
-        stem = name or f"{export_format.value}{days}"
-        match export_format:
+    def _pieces(self, by: Principal, draft: Draft, name: str) -> AsyncIterator[Piece]:
+        match draft.format:
             case ExportFormat.XDMOD_JOBS:
-                draft = await self._jobs.draft(by, since, until, stem)
+                return self._jobs.pieces(by, draft, name)
             case ExportFormat.APEL_CLOUD:
-                draft = await self._cloud.draft(by, since, until, stem)
+                return self._cloud.pieces(by, draft, name)
             case ExportFormat.XDMOD_NAMES:
-                draft = await self._names.names(by, since, stem)
+                return self._names.names(by, draft, name)
             case ExportFormat.XDMOD_HIERARCHY:
-                draft = await self._names.hierarchy(by, since, stem)
+                return self._names.hierarchy(by, draft, name)
             case ExportFormat.XDMOD_STORAGE:
-                draft = await self._storage.xdmod(by, since, until, stem)
+                return self._storage.xdmod(by, draft, name)
             case ExportFormat.APEL_STORAGE:
-                draft = await self._storage.star(by, since, until, stem)
-        if name is None:
-            ending = ENDINGS.get(export_format, "")
-            draft.files = [
-                replace(file, name=f"{file.name}-{file.sha256[:8]}{ending}") for file in draft.files
-            ]
-        return draft
+                return self._storage.star(by, draft, name)
 
-    async def contents(self, run_id: int) -> Sequence[DraftFile]:
-        """Files of a prepared run, to be written."""
-        return await self._store.contents(run_id)
+    def content(self, run_id: int, name: str) -> AsyncIterator[bytes]:
+        """A file of a prepared run, to be written part by part."""
+        return self._store.content(run_id, name)
 
     async def conclude(self, by: Principal, run_id: int) -> ExportRun:
         """Note that the files of a run are where they belong."""
@@ -192,20 +185,32 @@ class ExportService:
         by.require_administrator()
         since, until = period(since, until)
         first, last = since.date().replace(day=1), until.date()
-        sent = {
-            item.session_id: item
-            for item in await self._store.sent_in(ExportFormat.XDMOD_JOBS, first, last)
-            if since < item.measured_at <= until
+        found: list[ExportDifference] = []
+        async for items in self._store.sent_in(ExportFormat.XDMOD_JOBS, first, last):
+            sent = [item for item in items if since < item.measured_at <= until]
+            found += await self._differing(by, sent)
+        return found
+
+    async def _differing(self, by: Principal, sent: Sequence[Item]) -> Sequence[ExportDifference]:
+        """Those of some jobs that the ledger knows otherwise by now."""
+        ledger = {
+            session.session_id: session.segments
+            for session in await self._sessions.charged(by, [item.session_id for item in sent])
         }
-        known = {
-            session.session_id: session for session in await self._sessions.known(by, sent.keys())
-        }
-        segments = await self._sessions.segments(by, sent.keys())
-        found = [
-            _difference(item, known.get(item.session_id), segments.get(item.session_id, ()))
-            for item in sent.values()
+        charged = [
+            (item, Charged(ledger[item.session_id], item.measured_at))
+            if item.session_id in ledger
+            else (item, None)
+            for item in sent
         ]
-        return [difference for difference in found if difference is not None]
+        changed = [
+            (item, now) for item, now in charged if now is None or not _is_as_sent(item, now)
+        ]
+        known = {
+            session.session_id: session
+            for session in await self._sessions.known(by, [item.session_id for item, _ in changed])
+        }
+        return [_difference(item, known.get(item.session_id), now) for item, now in changed]
 
     async def _run(self, run_id: int) -> ExportRun:
         return (await self._store.runs(run_id=run_id))[0]
@@ -220,16 +225,24 @@ def _unfinished(run: ExportRun) -> ExportUnfinished:
     )
 
 
-def _difference(
-    item: Item, session: SessionRecord | None, segments: Sequence[Segment]
-) -> ExportDifference | None:
-    charged = Charged(segments, item.measured_at) if segments else None
-    if charged is not None and (charged.started_at, charged.until, charged.milli_core_seconds) == (
+def _stem(draft: Draft) -> str:
+    """What files are called after, where nobody named them."""
+    since, until = draft.since, draft.until
+    days = "" if since == until else f"-{since:%Y%m%dT%H%M}-{until:%Y%m%dT%H%M}"
+    return f"{draft.format.value}{days}"
+
+
+def _is_as_sent(item: Item, charged: Charged) -> bool:
+    return (charged.started_at, charged.until, charged.milli_core_seconds) == (
         item.started_at,
         item.measured_at,
         item.milli_core_seconds,
-    ):
-        return None
+    )
+
+
+def _difference(
+    item: Item, session: SessionRecord | None, charged: Charged | None
+) -> ExportDifference:
     if session is None:
         reason = "the ledger does not know it any more"
     elif session.is_void:

@@ -70,7 +70,7 @@ class FunderReports:
             counted_to=by_person.counted_to,
             made_at=self._clock.now(),
             total=by_person.total,
-            sessions=len(await self._sessions.overlapping_ids(by, since, until)),
+            sessions=await self._sessions.count_overlapping(by, since, until),
             people=len(by_person.rows),
             months=await self._rows(by, stretch, "month"),
             groups=groups,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import AsyncIterator
 
 from dachub.directory.models import Principal
 from dachub.directory.services import GroupService, PeopleService
-from dachub.model.exports import ExportFormat
 from dachub.model.people import UNKNOWN_INSTITUTION, Person
 from dachub.reports.formats.tables import csv_text, name_row, printable
-from dachub.reports.models import Draft, DraftFile
+from dachub.reports.models import Draft, Piece
 from dachub.reports.settings import ReportSettings
 
 
 class XdmodNames:
-    """Drafts the tables of names and of the hierarchy, as of now."""
+    """Makes the tables of names and of the hierarchy, as of now."""
 
     def __init__(
         self, people: PeopleService, groups: GroupService, settings: ReportSettings
@@ -23,7 +22,7 @@ class XdmodNames:
         self._groups = groups
         self._settings = settings
 
-    async def names(self, by: Principal, at: datetime, name: str) -> Draft:
+    async def names(self, by: Principal, draft: Draft, name: str) -> AsyncIterator[Piece]:
         """People by first and last name; groups, the PIs of jobs, by their title.
 
         Where a person and a group have the same name, Open XDMoD knows the person's only.
@@ -39,9 +38,8 @@ class XdmodNames:
             for group in await self._groups.list(by)
             if group.slug not in taken
         ]
-        draft = Draft(ExportFormat.XDMOD_NAMES, at, at, records=len(people) + len(groups))
-        draft.files.append(DraftFile(name, csv_text([*people, *groups], 3)))
-        return draft
+        draft.records = len(people) + len(groups)
+        yield Piece(name, csv_text([*people, *groups], 3))
 
     async def _everybody(self, by: Principal) -> list[Person]:
         found: list[Person] = []
@@ -49,7 +47,7 @@ class XdmodNames:
             found += page
         return found
 
-    async def hierarchy(self, by: Principal, at: datetime, name: str) -> Draft:
+    async def hierarchy(self, by: Principal, draft: Draft, name: str) -> AsyncIterator[Piece]:
         """Three levels: the site, the institution of a group's first PI, the group.
 
         Raises
@@ -79,8 +77,7 @@ class XdmodNames:
             )
             for group in groups
         ]
-        draft = Draft(ExportFormat.XDMOD_HIERARCHY, at, at, records=len(rows) + len(groups))
-        draft.files.append(DraftFile(name, csv_text(rows, 3)))
+        draft.records = len(rows) + len(groups)
+        yield Piece(name, csv_text(rows, 3))
         members = [(group.slug, f"group:{group.slug}") for group in groups]
-        draft.files.append(DraftFile(f"group-to-{name}", csv_text(members, 2)))
-        return draft
+        yield Piece(f"group-to-{name}", csv_text(members, 2))

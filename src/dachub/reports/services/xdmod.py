@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from dachub.accounting.models import ChargedSession
 from dachub.accounting.services import SessionService, UsageService
 from dachub.directory.models import Principal
 from dachub.infra.clock import Clock
 from dachub.model.exports import ExportFormat, ReconciliationLine
-from dachub.model.sessions import SessionRecord
 from dachub.model.units import MILLI_CORES_PER_CORE
 from dachub.reports.formats.slurm import job_line, read_line
-from dachub.reports.models import COMPLETED, Draft, DraftFile, ExportDisagrees, Item, digest
+from dachub.reports.models import COMPLETED, Draft, ExportDisagrees, Item, Piece, digest
 from dachub.reports.services.charged import Charged, month_of
 from dachub.reports.settings import ReportSettings
 from dachub.reports.store.exports import ExportStore
@@ -79,7 +80,7 @@ class Sums:
 
 
 class XdmodJobs:
-    """Drafts the file of a period: the jobs whose last second lies in it."""
+    """Makes the file of a period: the jobs whose last second lies in it."""
 
     def __init__(
         self,
@@ -95,8 +96,8 @@ class XdmodJobs:
         self._clock = clock
         self._settings = settings
 
-    async def draft(self, by: Principal, since: datetime, until: datetime, name: str) -> Draft:
-        """What is to be sent for [since, until), and how it agrees with the ledger.
+    async def pieces(self, by: Principal, draft: Draft, name: str) -> AsyncIterator[Piece]:
+        """What is to be sent for the period of ``draft``, and how it agrees with the ledger.
 
         Raises
         ------
@@ -104,17 +105,16 @@ class XdmodJobs:
         ExportDisagrees, InvalidRecord
             If the ledger contradicts itself, or a line would not be read as it is meant.
         """
+        since, until = draft.since, draft.until
         used = await self._usage.report(by, since=since, until=until)
         final = self._clock.now() - timedelta(seconds=self._settings.final_after_seconds)
-        draft = Draft(FORMAT, since, until)
         sums = Sums()
-        lines: list[str] = []
-        async for sessions in self._sessions.overlapping(by, since, until):
-            ids = [session.session_id for session in sessions]
-            sent = await self._store.sent(FORMAT, ids)
-            segments = await self._sessions.segments(by, ids)
-            for session in sessions:
-                charged = Charged(segments[session.session_id], used.counted_to)
+        async for ids in self._sessions.overlapping(by, since, until):
+            sent = await self._store.sent_of(FORMAT, ids)
+            lines: list[str] = []
+            items: list[Item] = []
+            for session in await self._sessions.charged(by, ids):
+                charged = Charged(session.segments, used.counted_to)
                 within = charged.within(since, until)
                 sums.inside.add(within)
                 if charged.ended_at is None or charged.ended_at > until:
@@ -125,40 +125,20 @@ class XdmodJobs:
                     sums.before.add(within)
                 else:
                     sums.earlier.add(charged.milli_core_seconds - within)
-                    lines.append(self._line(draft, session, charged))
+                    line = job_line(session, charged.as_one(), self._settings.xdmod_resource)
+                    lines.append(f"{line}\n")
+                    items.append(_item(draft, session, charged, line))
+            if lines:
+                yield Piece(name, "".join(lines).encode(), items)
         if sums.inside.milli_core_seconds != used.total.milli_core_seconds:
             raise ExportDisagrees(
                 f"The sessions of the period make {sums.inside.milli_core_seconds} milli-core-"
                 f"seconds, the daily sums {used.total.milli_core_seconds}. Nothing was written. "
                 "See what differs with: dachub usage check"
             )
-        if lines:
-            draft.files.append(DraftFile(name, "".join(f"{line}\n" for line in lines).encode()))
         draft.not_final, draft.sent_before = sums.not_final.sessions, sums.before.sessions
         draft.reconciliation = sums.reconciliation(draft)
         draft.notes = await self._notes(by, draft, final)
-        return draft
-
-    def _line(self, draft: Draft, session: SessionRecord, charged: Charged) -> str:
-        """The session's line, checked and counted in ``draft``."""
-        line = job_line(session, charged.as_one(), self._settings.xdmod_resource)
-        job = read_line(line)
-        draft.records += 1
-        draft.milli_core_seconds += charged.milli_core_seconds
-        draft.exported_milli_core_seconds += job.core_seconds * MILLI_CORES_PER_CORE
-        draft.items.append(
-            Item(
-                session_id=session.session_id,
-                month=month_of(charged.until),
-                status=COMPLETED,
-                started_at=charged.started_at,
-                measured_at=charged.until,
-                seconds=job.seconds,
-                milli_core_seconds=charged.milli_core_seconds,
-                sha256=digest(line.encode()),
-            )
-        )
-        return line
 
     async def _notes(self, by: Principal, draft: Draft, final: datetime) -> list[str]:
         notes = []
@@ -181,9 +161,30 @@ class XdmodJobs:
         first = await self._store.first_since(FORMAT)
         if first is None or first >= since:
             return 0
-        earliest = max(first, since - LOOK_BACK)
-        sent = await self._store.sent_ids(FORMAT, month_of(earliest), since.date())
-        ids = set(await self._sessions.overlapping_ids(by, earliest, since)) - sent
-        segments = await self._sessions.segments(by, ids)
-        ends = (found[-1].ended_at for found in segments.values())
-        return sum(end is not None and earliest < end <= min(since, final) for end in ends)
+        earliest, latest = max(first, since - LOOK_BACK), min(since, final)
+        missed = 0
+        async for ids in self._sessions.overlapping(by, earliest, since):
+            sent = await self._store.sent_of(FORMAT, ids)
+            unsent = [session_id for session_id in ids if session_id not in sent]
+            for session in await self._sessions.charged(by, unsent):
+                ended_at = session.segments[-1].ended_at
+                missed += ended_at is not None and earliest < ended_at <= latest
+        return missed
+
+
+def _item(draft: Draft, session: ChargedSession, charged: Charged, line: str) -> Item:
+    """What a session's line says, checked and counted in ``draft``."""
+    job = read_line(line)
+    draft.records += 1
+    draft.milli_core_seconds += charged.milli_core_seconds
+    draft.exported_milli_core_seconds += job.core_seconds * MILLI_CORES_PER_CORE
+    return Item(
+        session_id=session.session_id,
+        month=month_of(charged.until),
+        status=COMPLETED,
+        started_at=charged.started_at,
+        measured_at=charged.until,
+        seconds=job.seconds,
+        milli_core_seconds=charged.milli_core_seconds,
+        sha256=digest(line.encode()),
+    )

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import fields
 from datetime import date, datetime
+from itertools import starmap
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, and_, delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dachub.infra.bulk import copy_rows, rows_of
 from dachub.model.exports import ExportFile, ExportFormat, ExportRun
-from dachub.reports.models import Draft, DraftFile, Item
-from dachub.reports.tables import ExportFileRow, ExportItemRow, ExportRunRow
+from dachub.reports.models import Draft, Item
+from dachub.reports.tables import ExportFileRow, ExportItemRow, ExportPartRow, ExportRunRow
 
-ITEMS_AT_ONCE = 2000
+AT_ONCE = 5000
+"""Sessions, or what was sent of them, that are read in one go."""
+_COLUMNS = ExportItemRow.__table__.columns
+_ITEM = tuple(field.name for field in fields(Item) if field.name != "run_id")
+_item_columns = attrgetter(*_ITEM)
 
 
 class ExportStore:
@@ -23,8 +32,8 @@ class ExportStore:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def prepare(self, draft: Draft, destination: str, by: str, at: datetime) -> int:
-        """Record what is going to be written; returns the run's number."""
+    async def begin(self, draft: Draft, destination: str, by: str, at: datetime) -> int:
+        """Record that something is going to be written; returns the run's number."""
         run_id: int | None = await self._session.scalar(
             insert(ExportRunRow)
             .values(
@@ -33,54 +42,72 @@ class ExportStore:
                 until=draft.until,
                 state="prepared",
                 destination=destination,
-                records=draft.records,
-                milli_core_seconds=draft.milli_core_seconds,
-                exported_milli_core_seconds=draft.exported_milli_core_seconds,
+                records=0,
+                milli_core_seconds=0,
+                exported_milli_core_seconds=0,
                 prepared_at=at,
                 prepared_by=by,
             )
             .returning(ExportRunRow.run_id)
         )
         assert run_id is not None  # noqa: S101  an insert that returns
-        for file in draft.files:
-            await self._session.execute(
-                insert(ExportFileRow).values(
-                    run_id=run_id,
-                    name=file.name,
-                    size_bytes=len(file.content),
-                    sha256=file.sha256,
-                    content=zlib.compress(file.content),
-                )
-            )
-        for first in range(0, len(draft.items), ITEMS_AT_ONCE):
-            await self._session.execute(
-                insert(ExportItemRow),
-                [
-                    {
-                        "run_id": run_id,
-                        "format": draft.format.value,
-                        "session_id": item.session_id,
-                        "month": item.month,
-                        "status": item.status,
-                        "started_at": item.started_at,
-                        "measured_at": item.measured_at,
-                        "seconds": item.seconds,
-                        "milli_core_seconds": item.milli_core_seconds,
-                        "sha256": item.sha256,
-                    }
-                    for item in draft.items[first : first + ITEMS_AT_ONCE]
-                ],
-            )
         return run_id
 
-    async def contents(self, run_id: int) -> list[DraftFile]:
-        """Files of a run that is not done yet."""
-        rows = await self._session.scalars(
-            select(ExportFileRow)
-            .where(ExportFileRow.run_id == run_id, ExportFileRow.content.is_not(None))
-            .order_by(ExportFileRow.name)
+    async def keep_part(self, run_id: int, file: int, part: int, content: bytes) -> None:
+        """Keep the next part of a file."""
+        await self._session.execute(
+            insert(ExportPartRow).values(
+                run_id=run_id, file=file, part=part, content=zlib.compress(content)
+            )
         )
-        return [DraftFile(row.name, zlib.decompress(row.content or b"")) for row in rows]
+
+    async def keep_file(self, run_id: int, number: int, file: ExportFile) -> None:
+        """Keep what a file is called, once all of its parts are there."""
+        await self._session.execute(
+            insert(ExportFileRow).values(run_id=run_id, number=number, **file.model_dump())
+        )
+
+    async def keep_items(
+        self, run_id: int, export_format: ExportFormat, items: Sequence[Item]
+    ) -> None:
+        """Keep what was sent of sessions."""
+        of_run = (run_id, export_format.value)
+        await copy_rows(
+            self._session,
+            ExportItemRow,
+            ("run_id", "format", *_ITEM),
+            (of_run + _item_columns(item) for item in items),
+        )
+
+    async def complete(self, run_id: int, draft: Draft) -> None:
+        """Record what a run came to, once all of it is kept."""
+        await self._session.execute(
+            update(ExportRunRow)
+            .where(ExportRunRow.run_id == run_id)
+            .values(
+                records=draft.records,
+                milli_core_seconds=draft.milli_core_seconds,
+                exported_milli_core_seconds=draft.exported_milli_core_seconds,
+            )
+        )
+
+    async def content(self, run_id: int, name: str) -> AsyncIterator[bytes]:
+        """A file of a run that is not done yet, part by part."""
+        parts = await self._session.stream_scalars(
+            select(ExportPartRow.content)
+            .join(
+                ExportFileRow,
+                and_(
+                    ExportFileRow.run_id == ExportPartRow.run_id,
+                    ExportFileRow.number == ExportPartRow.file,
+                ),
+            )
+            .where(ExportPartRow.run_id == run_id, ExportFileRow.name == name)
+            .order_by(ExportPartRow.part)
+            .execution_options(yield_per=1)
+        )
+        async for part in parts:
+            yield zlib.decompress(part)
 
     async def move(self, run_id: int, destination: str, name: str | None) -> None:
         """Have a prepared run written elsewhere; its only file perhaps under another name."""
@@ -101,9 +128,7 @@ class ExportStore:
             .where(ExportRunRow.run_id == run_id)
             .values(state="done", done_at=at)
         )
-        await self._session.execute(
-            update(ExportFileRow).where(ExportFileRow.run_id == run_id).values(content=None)
-        )
+        await self._session.execute(delete(ExportPartRow).where(ExportPartRow.run_id == run_id))
 
     async def runs(
         self,
@@ -147,40 +172,83 @@ class ExportStore:
         self, export_format: ExportFormat, session_ids: Collection[UUID]
     ) -> dict[UUID, dict[date, Item]]:
         """What was last sent of these sessions, by the first day of its month."""
-        rows = await self._session.scalars(
-            select(ExportItemRow)
-            .where(
-                ExportItemRow.format == export_format.value,
-                ExportItemRow.session_id == func.any(list(session_ids)),
-            )
-            .order_by(ExportItemRow.item_id)
-        )
+        rows = await self._session.execute(_sent(export_format, session_ids, (*_ITEM, "run_id")))
         found: dict[UUID, dict[date, Item]] = {}
-        for item in map(_item, rows):
+        for item in starmap(Item, rows):
             found.setdefault(item.session_id, {})[item.month] = item
         return found
 
-    async def sent_ids(self, export_format: ExportFormat, first: date, last: date) -> set[UUID]:
-        """Sessions of which something was sent for the months from ``first`` to ``last``."""
-        rows = await self._session.scalars(
-            select(ExportItemRow.session_id).where(
+    async def sent_of(
+        self, export_format: ExportFormat, session_ids: Collection[UUID]
+    ) -> set[UUID]:
+        """Those of some sessions of which something was sent."""
+        rows = await self._session.scalars(_sent(export_format, session_ids, ["session_id"]))
+        return set(rows)
+
+    async def sent_ids(
+        self, export_format: ExportFormat, first: date, last: date
+    ) -> AsyncIterator[Sequence[UUID]]:
+        """Sessions of which something was sent for the months from ``first`` to ``last``.
+
+        Some at a time, in the order of their ids.
+        """
+        rows = await self._session.stream_scalars(
+            select(ExportItemRow.session_id)
+            .where(
                 ExportItemRow.format == export_format.value,
                 ExportItemRow.month.between(first, last),
             )
+            .distinct()
+            .order_by(ExportItemRow.session_id)
+            .execution_options(yield_per=AT_ONCE)
         )
-        return set(rows)
+        async for ids in rows.partitions():
+            yield ids
 
-    async def sent_in(self, export_format: ExportFormat, first: date, last: date) -> Sequence[Item]:
-        """What was sent for the months from ``first`` to ``last``, in the order it was sent."""
-        rows = await self._session.scalars(
-            select(ExportItemRow)
+    async def sent_in(
+        self, export_format: ExportFormat, first: date, last: date
+    ) -> AsyncIterator[Sequence[Item]]:
+        """What was sent for the months from ``first`` to ``last``, in the order it was sent.
+
+        Some at a time.
+        """
+        rows = await self._session.stream(
+            select(*(_COLUMNS[name] for name in (*_ITEM, "run_id")))
             .where(
                 ExportItemRow.format == export_format.value,
                 ExportItemRow.month.between(first, last),
             )
             .order_by(ExportItemRow.item_id)
+            .execution_options(yield_per=AT_ONCE)
         )
-        return [_item(row) for row in rows]
+        async for some in rows.partitions():
+            yield [Item(*row) for row in some]
+
+
+def _sent(
+    export_format: ExportFormat, session_ids: Collection[UUID], names: Sequence[str]
+) -> Select[Any]:
+    """What was sent of some sessions, in the order it was sent.
+
+    They are looked up one by one (the offset sees to it): of what was sent just now PostgreSQL has
+    no statistics yet, and would rather read everything.
+    """
+    asked = rows_of(ExportItemRow, ["session_id"], [{"session_id": one} for one in session_ids])
+    sent = (
+        select(ExportItemRow.item_id, *(_COLUMNS[name] for name in names))
+        .where(
+            ExportItemRow.session_id == asked.c.session_id,
+            ExportItemRow.format == export_format.value,
+        )
+        .offset(0)
+        .lateral()
+    )
+    return (
+        select(*(sent.c[name] for name in names))
+        .select_from(asked)
+        .join(sent, true())
+        .order_by(sent.c.item_id)
+    )
 
 
 def _run(row: ExportRunRow, files: list[ExportFile]) -> ExportRun:
@@ -189,18 +257,4 @@ def _run(row: ExportRunRow, files: list[ExportFile]) -> ExportRun:
             **{name: getattr(row, name) for name in ExportRun.model_fields if name != "files"},
             "files": files,
         }
-    )
-
-
-def _item(row: ExportItemRow) -> Item:
-    return Item(
-        session_id=row.session_id,
-        month=row.month,
-        status=row.status,
-        started_at=row.started_at,
-        measured_at=row.measured_at,
-        seconds=row.seconds,
-        milli_core_seconds=row.milli_core_seconds,
-        sha256=row.sha256,
-        run_id=row.run_id,
     )
