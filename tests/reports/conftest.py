@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID, uuid5
 
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.model.exports import ExportRun
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
 from dachub.model.storage import StorageMethod
 from dachub.reports.formats import apel
+from dachub.server.factory import Factory
 from dachub.storage.models import Measurement
+
+Thing = TypeVar("Thing")
 
 OPERATOR = Principal("operator:tests", PrincipalKind.OPERATOR)
 SPACE = UUID("5b0f2c62-8a57-4d3e-a8e8-1f8d94a6ab34")
@@ -114,3 +119,18 @@ def measured(allocated_bytes: int, size_bytes: int = 1) -> Measurement:
     return Measurement(
         method=StorageMethod.WALK, bytes=size_bytes, allocated_bytes=allocated_bytes, files=7
     )
+
+
+async def each(things: Iterable[Thing]) -> AsyncIterator[Thing]:
+    """``things`` one after the other, as they come from a stream."""
+    for thing in things:
+        yield thing
+
+
+async def content(services: Factory, run: ExportRun) -> list[bytes]:
+    """What the files of a prepared run will hold."""
+    exports = services.exports()
+    return [
+        b"".join([part async for part in exports.content(run.run_id, file.name)])
+        for file in run.files
+    ]

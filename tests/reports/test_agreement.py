@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import OwnLoop
-from tests.reports.conftest import OPERATOR, ApelServer, ran, session_id, utc
+from tests.reports.conftest import OPERATOR, ApelServer, content, ran, session_id, utc
 
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
@@ -121,9 +121,9 @@ async def check_jobs(services: Factory, cut: datetime) -> None:
             assert steps[5] == 0
             continue
         assert outcome.run.milli_core_seconds == steps[5]
-        (file,) = await services.exports().contents(outcome.run.run_id)
+        (text,) = await content(services, outcome.run)
         await services.exports().conclude(OPERATOR, outcome.run.run_id)
-        for line in file.content.decode().splitlines():
+        for line in text.decode().splitlines():
             job = slurm.read_line(line)
             lines[job.user, job.account] += job.seconds
     for record in records:
@@ -142,8 +142,7 @@ async def send(services: Factory, server: ApelServer, until: datetime) -> None:
     )
     before = server.milli_core_seconds().total()
     if outcome.run is not None:
-        files = await services.exports().contents(outcome.run.run_id)
-        server.load([file.content for file in files])
+        server.load(await content(services, outcome.run))
         await services.exports().conclude(OPERATOR, outcome.run.run_id)
         assert server.milli_core_seconds().total() - before == outcome.run.milli_core_seconds
 

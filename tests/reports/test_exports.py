@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,30 @@ async def test_months_at_apel_are_those_of_the_ledger_also_after_corrections(
         (str(session_id("long")), (2027, 3)): 3600,
     }
     assert server.wall_seconds() == expected
+
+
+async def test_what_is_read_some_at_a_time_makes_one_file(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"s{number}" for number in range(8)]
+    await tell(process, *(ran(name, utc(2027, 2, 3), utc(2027, 2, 4)) for name in names))
+    monkeypatch.setattr("dachub.accounting.store.sessions.AT_ONCE", 3)
+    monkeypatch.setattr("dachub.reports.store.exports.AT_ONCE", 3)
+    outcome = await export(process, OPERATOR, JOBS, Output(tmp_path), *FEBRUARY)
+    assert len({job.job_id for job in jobs(outcome)}) == 8
+    assert outcome.run is not None
+    (file,) = outcome.run.files
+    content = (tmp_path / file.name).read_bytes()
+    assert (file.size_bytes, file.sha256) == (len(content), sha256(content).hexdigest())
+    async with process.engine.connect() as connection:
+        kept = await connection.exec_driver_sql("select count(*) from export_part")
+        assert kept.scalar() == 0
+    async with process.factory() as services:
+        for name in names[:5]:
+            await services.corrections().void(OPERATOR, session_id(name), "a test")
+        assert len(await services.exports().differences(OPERATOR, *FEBRUARY)) == 5
+    again = await export(process, OPERATOR, JOBS, Output(tmp_path), *FEBRUARY)
+    assert (again.run, again.sent_before) == (None, 3)
 
 
 async def test_a_file_of_another_name_is_not_overwritten(process: Process, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -9,11 +10,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reports.conftest import each
 
-from dachub.accounting.models import Segment
+from dachub.accounting.models import ChargedSession, Segment
 from dachub.model.names import USERNAME_MAX
 from dachub.model.people import Person
-from dachub.model.sessions import EndReason, Kind, SessionRecord
+from dachub.model.sessions import EndReason, Kind
 from dachub.reports.formats import apel, slurm
 from dachub.reports.formats.tables import csv_text, name_row
 from dachub.reports.formats.text import XDMOD_NAME_MAX, xdmod_name
@@ -21,7 +23,7 @@ from dachub.reports.models import InvalidRecord, Item
 from dachub.reports.settings import ReportSettings
 
 START = datetime(2027, 1, 31, 23, 0, tzinfo=UTC)
-SESSION = SessionRecord(
+SESSION = ChargedSession(
     session_id=UUID(int=7),
     export_id=42,
     username="ada",
@@ -34,22 +36,10 @@ SESSION = SessionRecord(
     memory_bytes=2**31 + 1,
     gpus=0,
     requested_at=START - timedelta(seconds=30),
-    started_at=START,
-    ended_at=START + timedelta(days=1, hours=2, seconds=3),
     end_reason=EndReason.STOPPED,
-    end_is_estimate=False,
-    last_seen_at=None,
-    state="ended",
-    core_seconds=0,
+    segments=[Segment(START, START + timedelta(days=1, hours=2, seconds=3), 1500)],
 )
-
-
-def ran_as(session: SessionRecord) -> Segment:
-    assert session.started_at is not None
-    return Segment(session.started_at, session.ended_at, session.milli_cores)
-
-
-LINE = slurm.job_line(SESSION, ran_as(SESSION), "dac")
+LINE = slurm.job_line(SESSION, SESSION.segments[0], "dac")
 GOOD = dict(zip(slurm.FIELDS, LINE.split("|", 25), strict=True))
 
 
@@ -130,22 +120,21 @@ def test_cores_are_the_nearest_whole_ones_and_at_least_one(milli_cores: int, cor
 
 
 def test_gpus_are_told_by_what_was_allocated() -> None:
-    line = slurm.job_line(SESSION.model_copy(update={"gpus": 2}), ran_as(SESSION), "dac")
+    line = slurm.job_line(replace(SESSION, gpus=2), SESSION.segments[0], "dac")
     assert "node=1,gres/gpu=2|" in line
     slurm.read_line(line)
 
 
 sessions = st.builds(
-    lambda name, size, milli_cores, gpus, wait, length, reason: SESSION.model_copy(
-        update={
-            "server_name": name,
-            "size": size,
-            "milli_cores": milli_cores,
-            "gpus": gpus,
-            "requested_at": START - timedelta(seconds=wait),
-            "ended_at": START + timedelta(seconds=length),
-            "end_reason": reason,
-        }
+    lambda name, size, milli_cores, gpus, wait, length, reason: replace(
+        SESSION,
+        server_name=name,
+        size=size,
+        milli_cores=milli_cores,
+        gpus=gpus,
+        requested_at=START - timedelta(seconds=wait),
+        end_reason=reason,
+        segments=[Segment(START, START + timedelta(seconds=length), milli_cores)],
     ),
     st.text(max_size=300),
     st.text(max_size=63),
@@ -158,10 +147,10 @@ sessions = st.builds(
 
 
 @given(sessions)
-def test_any_session_makes_a_line_that_is_read_as_it_is_meant(session: SessionRecord) -> None:
-    assert session.ended_at is not None
-    job = slurm.read_line(slurm.job_line(session, ran_as(session), "dac"))
-    assert job.seconds == int((session.ended_at - START).total_seconds())
+def test_any_session_makes_a_line_that_is_read_as_it_is_meant(session: ChargedSession) -> None:
+    (segment,) = session.segments
+    job = slurm.read_line(slurm.job_line(session, segment, "dac"))
+    assert segment.ended_at == START + timedelta(seconds=job.seconds)
     assert abs(job.cores * 1000 - session.milli_cores) <= max(500, 1000 - session.milli_cores)
 
 
@@ -250,12 +239,12 @@ def test_a_wrong_record_is_refused(line: str, instead: str) -> None:
         apel.read_record(RECORD.replace(line, instead))
 
 
-def test_messages_stay_below_the_transport_s_limit_and_lose_nothing() -> None:
+async def test_messages_stay_below_the_transport_s_limit_and_lose_nothing() -> None:
     limit = 3000
-    found = list(apel.messages([RECORD] * 20, limit))
+    found = [one async for one in apel.messages(each([RECORD] * 20), limit)]
     assert all(len(message) < limit for message in found)
     assert [len(apel.read_message(message)) for message in found] == [6, 6, 6, 2]
-    assert list(apel.messages([])) == []
+    assert [one async for one in apel.messages(each(()))] == []
 
 
 @pytest.mark.parametrize(
@@ -277,12 +266,13 @@ def test_a_wrong_message_is_refused(content: bytes) -> None:
 
 
 @given(sessions)
-def test_any_session_makes_a_record_that_is_read_as_it_is_meant(session: SessionRecord) -> None:
-    assert session.ended_at is not None
-    seconds = int((session.ended_at - START).total_seconds())
+def test_any_session_makes_a_record_that_is_read_as_it_is_meant(session: ChargedSession) -> None:
+    ended_at = session.segments[0].ended_at
+    assert ended_at is not None
+    seconds = int((ended_at - START).total_seconds())
     about = Item(
         session_id=session.session_id, month=date(2027, 2, 1), status="completed", started_at=START,
-        measured_at=session.ended_at, seconds=seconds,
+        measured_at=ended_at, seconds=seconds,
         milli_core_seconds=seconds * session.milli_cores, sha256="",
     )  # fmt: skip
     measured = apel.read_record(apel.cloud_record(session, about, SETTINGS))

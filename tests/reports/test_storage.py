@@ -8,11 +8,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from tests.reports.conftest import OPERATOR, measured, utc
+from tests.reports.conftest import OPERATOR, content, each, measured, utc
 
 from dachub.infra.clock import HeldClock
 from dachub.model.exports import ExportFormat
 from dachub.model.storage import StorageArea, StorageMethod, StorageSample
+from dachub.reports.formats.apel import MESSAGE_BYTES_MAX
 from dachub.reports.formats.storage import (
     STAR,
     read_star,
@@ -41,16 +42,35 @@ def sample(owner: str, *, area: StorageArea = StorageArea.HOME) -> StorageSample
     )
 
 
-def test_json_for_open_xdmod() -> None:
-    content = xdmod_storage([(DAY, sample("ada")), (DAY, sample("x" * 32))], "dac")
-    first, second = json.loads(content)
+async def as_json(*samples: StorageSample) -> bytes:
+    return b"".join([part async for part in xdmod_storage(each([(DAY, samples)]), "dac")])
+
+
+async def as_star(
+    *samples: StorageSample,
+    settings: ReportSettings = SETTINGS,
+    limit_bytes: int = MESSAGE_BYTES_MAX,
+) -> list[bytes]:
+    return [one async for one in star_messages(each([(DAY, samples)]), settings, limit_bytes)]
+
+
+async def test_json_for_open_xdmod() -> None:
+    first, second = json.loads(await as_json(sample("ada"), sample("x" * 32)))
     assert first == {
         "resource": "dac", "mountpoint": "/home", "user": "ada", "pi": "ada",
         "dt": "2027-03-01T00:00:00Z", "file_count": 3, "logical_usage": 100,
         "physical_usage": 4096,
     }  # fmt: skip
     assert len(second["user"]) == 30
-    assert xdmod_storage([(DAY, sample("été|\x00 {name}"))], "dac").isascii()
+    assert (await as_json(sample("été|\x00 {name}"))).isascii()
+
+
+async def test_days_one_after_the_other_are_one_array() -> None:
+    days = [(DAY, [sample("ada")]), (DAY + timedelta(days=1), [sample("ada"), sample("grace")])]
+    parts = [part async for part in xdmod_storage(each(days), "dac")]
+    assert len(parts) == 3
+    assert read_xdmod_storage(b"".join(parts)) == 3
+    assert [part async for part in xdmod_storage(each(()), "dac")] == []
 
 
 @pytest.mark.parametrize(
@@ -58,20 +78,20 @@ def test_json_for_open_xdmod() -> None:
     [("user", "x" * 31), ("user", ""), ("pi", None), ("dt", "2027-03-01"), ("file_count", "3"),
      ("file_count", -1), ("logical_usage", 1.5), ("physical_usage", True), ("extra", 1)],
 )  # fmt: skip
-def test_a_record_that_open_xdmod_would_skip_is_refused(key: str, value: object) -> None:
-    record = json.loads(xdmod_storage([(DAY, sample("ada"))], "dac"))[0]
+async def test_a_record_that_open_xdmod_would_skip_is_refused(key: str, value: object) -> None:
+    record = json.loads(await as_json(sample("ada")))[0]
     with pytest.raises(InvalidRecord):
         read_xdmod_storage(json.dumps([{**record, key: value}]).encode())
 
 
-def test_two_records_for_one_place_and_day_are_refused() -> None:
+async def test_two_records_for_one_place_and_day_are_refused() -> None:
     with pytest.raises(InvalidRecord, match="two storage records for one"):
-        xdmod_storage([(DAY, sample("ada")), (DAY, sample("ada"))], "dac")
+        await as_json(sample("ada"), sample("ada"))
 
 
-def test_star_says_who_and_how_much() -> None:
-    days = [(DAY, sample("ada")), (DAY, sample("lensing", area=StorageArea.GROUP))]
-    (message,) = star_messages(days, SETTINGS)
+async def test_star_says_who_and_how_much() -> None:
+    samples = (sample("ada"), sample("lensing", area=StorageArea.GROUP))
+    (message,) = await as_star(*samples)
     assert read_star(message) == 2
     root = ElementTree.fromstring(message)
     texts = {child.tag.split("}")[1]: child.text for child in root[1].iter() if child.text}
@@ -81,14 +101,13 @@ def test_star_says_who_and_how_much() -> None:
         "EndTime": "2027-03-02T00:00:00Z", "ResourceCapacityUsed": "4096",
         "LogicalCapacityUsed": "100",
     }  # fmt: skip
-    assert list(star_messages(days, SETTINGS)) == [message]  # the same ids again
-    (unnamed,) = star_messages(days, ReportSettings(apel_usernames=False))
+    assert await as_star(*samples) == [message]  # the same ids again
+    (unnamed,) = await as_star(*samples, settings=ReportSettings(apel_usernames=False))
     assert b"ada" not in unnamed
 
 
-def test_star_messages_stay_below_the_limit() -> None:
-    days = [(DAY, sample(f"user-{number}")) for number in range(50)]
-    found = list(star_messages(days, SETTINGS, 8000))
+async def test_star_messages_stay_below_the_limit() -> None:
+    found = await as_star(*(sample(f"user-{number}") for number in range(50)), limit_bytes=8000)
     assert all(len(message) < 8000 for message in found)
     assert sum(read_star(message) for message in found) == 50
 
@@ -98,8 +117,8 @@ def test_star_messages_stay_below_the_limit() -> None:
     [("4096", "-1"), ("4096", "4.5"), ("FileCount", "Filecount"), ("recordId", "recordid"),
      ("2027-03-02T00", "2027-03-01T00"), (STAR, "http://example.org/other")],
 )  # fmt: skip
-def test_a_wrong_star_record_is_refused(old: str, new: str) -> None:
-    (message,) = star_messages([(DAY, sample("ada"))], SETTINGS)
+async def test_a_wrong_star_record_is_refused(old: str, new: str) -> None:
+    (message,) = await as_star(sample("ada"))
     with pytest.raises(InvalidRecord):
         read_star(message.replace(old.encode(), new.encode()))
 
@@ -117,5 +136,6 @@ async def test_the_days_of_a_period_that_are_over(factory: Factory, clock: HeldC
         assert outcome.run is not None
         assert outcome.run.records == 2
         assert outcome.notes == ["From 2027-03-10 on the days are not over yet."]
-        (file,) = await exports.contents(outcome.run.run_id)
-        assert file.name.endswith(".json" if file.content.startswith(b"[") else ".xml")
+        (text,) = await content(factory, outcome.run)
+        name = outcome.run.files[0].name
+        assert name.endswith(".json" if text.startswith(b"[") else ".xml")

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, insert, select, true, update
+from sqlalchemy import Select, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.infra.bulk import copy_rows, rows_of
@@ -21,7 +21,6 @@ from dachub.reports.tables import ExportFileRow, ExportItemRow, ExportPartRow, E
 
 AT_ONCE = 5000
 """Sessions, or what was sent of them, that are read in one go."""
-_COLUMNS = ExportItemRow.__table__.columns
 _ITEM = tuple(field.name for field in fields(Item) if field.name != "run_id")
 _item_columns = attrgetter(*_ITEM)
 
@@ -213,7 +212,7 @@ class ExportStore:
         Some at a time.
         """
         rows = await self._session.stream(
-            select(*(_COLUMNS[name] for name in (*_ITEM, "run_id")))
+            select(*(ExportItemRow.__table__.columns[name] for name in (*_ITEM, "run_id")))
             .where(
                 ExportItemRow.format == export_format.value,
                 ExportItemRow.month.between(first, last),
@@ -230,23 +229,16 @@ def _sent(
 ) -> Select[Any]:
     """What was sent of some sessions, in the order it was sent.
 
-    They are looked up one by one (the offset sees to it): of what was sent just now PostgreSQL has
-    no statistics yet, and would rather read everything.
+    They are looked up one by one, by their ids alone (the offset sees to it): of what was sent just
+    now PostgreSQL has no statistics yet, and would rather read everything.
     """
     asked = rows_of(ExportItemRow, ["session_id"], [{"session_id": one} for one in session_ids])
-    sent = (
-        select(ExportItemRow.item_id, *(_COLUMNS[name] for name in names))
-        .where(
-            ExportItemRow.session_id == asked.c.session_id,
-            ExportItemRow.format == export_format.value,
-        )
-        .offset(0)
-        .lateral()
-    )
+    of_one = select(ExportItemRow).where(ExportItemRow.session_id == asked.c.session_id)
+    sent = of_one.offset(0).lateral()
     return (
         select(*(sent.c[name] for name in names))
         .select_from(asked)
-        .join(sent, true())
+        .join(sent, sent.c.format == export_format.value)
         .order_by(sent.c.item_id)
     )
 
