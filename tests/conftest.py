@@ -22,6 +22,7 @@ from dachub import migrations
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.infra.logging import log_to_standard_error
 from dachub.local.postgres import binaries
 from dachub.server.factory import Factory
 
@@ -30,6 +31,11 @@ START_DEADLINE_SECONDS = 60
 
 WHOLE_MACHINE = ("hub", "local", "platform")
 """Folders whose tests start hubs, accounts and control groups: one at a time on a machine."""
+
+
+def pytest_configure() -> None:
+    """Log as commands do: structlog by itself takes half a minute to draw all that a test holds."""
+    log_to_standard_error()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

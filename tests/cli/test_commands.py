@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 import yaml
 from tests.cli.conftest import Command
@@ -256,6 +257,16 @@ def test_sessions_and_usage(dachub: Command, database_url: str) -> None:
     assert dachub("usage", "check").code == 0
     assert dachub("usage", "rebuild").code == 0
     assert dachub("usage", "check").code == 0
+
+
+def test_what_goes_wrong_is_told_on_standard_error_only(dachub: Command, database_url: str) -> None:
+    asyncio.run(charge(database_url))
+    with psycopg.connect(database_url) as connection:
+        connection.execute("delete from usage_day")
+    checked = dachub("usage", "check")
+    assert (checked.code, checked.out) == (1, "")
+    assert "the sums of usage differ" in checked.err
+    assert "dachub usage rebuild" in checked.err
 
 
 def test_sessions_are_corrected_with_a_reason(dachub: Command, database_url: str) -> None:

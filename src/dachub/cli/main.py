@@ -26,6 +26,7 @@ from dachub.cli import (
 )
 from dachub.cli.options import DataOption
 from dachub.cli.platform import database_url, layout_of, settings_of
+from dachub.infra.logging import log_to_standard_error
 from dachub.model.problems import DachubError
 
 
@@ -34,6 +35,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
+        log_to_standard_error()
         try:
             return super().invoke(ctx)
         except DachubError as error:

@@ -83,6 +83,26 @@ def _for_ecs(_logger: object, _method: str, event: MutableMapping[str, Any]) -> 
     return translated
 
 
+def log_to_standard_error() -> None:
+    """Log as a command does: on standard error, because what it prints is for programs.
+
+    Without this, structlog prints on standard output, and draws the local variables of whatever
+    failed: they may hold secrets.
+    """
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _hide_secrets,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
 def configure_logging(log_file: Path | None, level: str = "info", days: int | None = None) -> None:
     """Send structlog and the standard library's logs to the terminal and ``log_file``.
 
