@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from dachub.model.problems import DachubError
 from dachub.server.dependencies import Services
-from dachub.server.portal.forms import Form, InvalidFields, SecretFields, Submitted
+from dachub.server.factory import Factory
+from dachub.server.portal.forms import (
+    Form,
+    InvalidFields,
+    SecretFields,
+    Submitted,
+    answered,
+    changed,
+)
 from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.privacy import archive
 
@@ -28,7 +37,7 @@ async def my_data(visit: Visitor, factory: Services) -> Response:
     return await archive(visit.caller, factory)
 
 
-async def _page(visit: Visit, form: Form) -> Response:
+async def _page(visit: Visit, _: Factory, form: Form) -> Response:
     return visit.page("password.html", form=form, status=form.status)
 
 
@@ -37,18 +46,20 @@ async def password(visit: Visitor, factory: Services) -> Response:
     """Show the form."""
     if not await factory.accounts().has_account(visit.caller.name):
         return visit.page("no-password.html", status=404)
-    return await _page(visit, Form())
+    return await _page(visit, factory, Form())
 
 
 @router.post("/password")
 async def change_password(visit: Visitor, form: Submitted) -> Response:
     """Change the caller's own password."""
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(PasswordFields)
         if fields.new != fields.again:
             raise InvalidFields({"again": "This differs from the new password above."})
-        async with visit.process.factory() as factory:
-            await factory.accounts().change_own_password(visit.caller, fields.current, fields.new)
-    except DachubError as error:
-        return await _page(visit, form.failed("password", error))
-    return visit.redirect("", "Your password was changed.")
+        await factory.accounts().change_own_password(visit.caller, fields.current, fields.new)
+        return "Your password was changed."
+
+    return await answered(
+        visit, form, "password", changed(visit, change), partial(_page, visit), ""
+    )

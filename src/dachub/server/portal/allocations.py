@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Response
 
-from dachub.model.problems import DachubError
 from dachub.model.units import midnight
 from dachub.server.api.parameters import SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.formats import WHEN_SPENT
-from dachub.server.portal.forms import Change, Form, Submitted, changed_once
+from dachub.server.portal.forms import Change, Form, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import (
     EVERY,
@@ -36,7 +37,7 @@ CARRY_OVER = {
 }
 
 
-async def _page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
+async def _page(visit: Visit, slug: str, factory: Factory, form: Form) -> Response:
     return visit.page(
         "group-allocations.html",
         **await group_frame(visit, factory, slug),
@@ -56,18 +57,16 @@ async def _page(visit: Visit, factory: Factory, slug: str, form: Form) -> Respon
 async def _changed(visit: Visit, slug: str, form: Form, name: str, change: Change) -> Response:
     """Make a change and say so on the page; or show the form again, with what was wrong."""
     visit.caller.require_administrator()
-    try:
-        message = await changed_once(visit, form, change)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _page(visit, factory, slug, form.failed(name, error))
-    return visit.redirect(f"groups/{slug}/allocations", message)
+    page = partial(_page, visit, slug)
+    return await answered(
+        visit, form, name, changed_once(visit, form, change), page, f"groups/{slug}/allocations"
+    )
 
 
 @router.get("/allocations")
 async def allocations(slug: Slug, visit: Visitor, factory: Services) -> Response:
     """Show a group's allocations, and how each came to its amount."""
-    return await _page(visit, factory, slug, Form())
+    return await _page(visit, slug, factory, Form())
 
 
 @router.post("/allocations")

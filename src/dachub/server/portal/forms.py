@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, TypeVar
 
-from fastapi import Depends
+from fastapi import Depends, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dachub.model.problems import DachubError, InvalidInput, PermissionDenied
@@ -143,6 +143,36 @@ Submitted = Annotated[Form, Depends(_submitted)]
 
 Change = Callable[[Factory], Awaitable[str]]
 """Changes something in a transaction, and tells what to say of it."""
+
+
+Page = Callable[[Factory, Form], Awaitable[Response]]
+"""Shows the page of a form, as the form was left."""
+
+
+async def answered(
+    visit: Visit, form: Form, name: str, changing: Awaitable[str], page: Page, then: str
+) -> Response:
+    """Make what a form asks come true, and go to ``then``; or show its page with what was wrong.
+
+    Parameters
+    ----------
+    name
+        Which of the page's forms it is.
+    changing
+        :func:`changed_once`, or :func:`changed` where once more comes to the same.
+    """
+    try:
+        message = await changing
+    except DachubError as error:
+        async with visit.process.factory() as factory:
+            return await page(factory, form.failed(name, error))
+    return visit.redirect(then, message)
+
+
+async def changed(visit: Visit, change: Change) -> str:
+    """Make a change, and tell what to say of it."""
+    async with visit.process.factory() as factory:
+        return await change(factory)
 
 
 async def changed_once(visit: Visit, form: Form, change: Change) -> str:

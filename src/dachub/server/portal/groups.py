@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from dachub.model.people import Group, Role
-from dachub.model.problems import DachubError
 from dachub.model.requests import RequestState
 from dachub.model.storage import StorageArea
 from dachub.model.usage import (
@@ -24,7 +24,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.downloads import Format, download
-from dachub.server.portal.forms import Fields, Form, Submitted
+from dachub.server.portal.forms import Fields, Form, Submitted, answered, changed
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES
@@ -117,7 +117,7 @@ async def show_group(
     )
 
 
-async def _edit_page(visit: Visit, factory: Factory, slug: str, form: Form) -> Response:
+async def _edit_page(visit: Visit, slug: str, factory: Factory, form: Form) -> Response:
     visit.caller.require(slug, Role.PI)
     frame = await group_frame(visit, factory, slug)
     return visit.page("group-edit.html", **frame, form=form, status=form.status)
@@ -126,20 +126,20 @@ async def _edit_page(visit: Visit, factory: Factory, slug: str, form: Form) -> R
 @router.get("/{slug}/edit")
 async def edit(slug: Slug, visit: Visitor, factory: Services) -> Response:
     """Ask for another title and description."""
-    return await _edit_page(visit, factory, slug, Form())
+    return await _edit_page(visit, slug, factory, Form())
 
 
 @router.post("/{slug}/edit")
 async def describe(slug: Slug, visit: Visitor, form: Submitted) -> Response:
     """Give a group another title and description."""
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(DescriptionFields)
-        async with visit.process.factory() as factory:
-            await factory.groups().describe(visit.caller, slug, fields.title, fields.description)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _edit_page(visit, factory, slug, form.failed("edit", error))
-    return visit.redirect(f"groups/{slug}", "The group's title and description were saved.")
+        await factory.groups().describe(visit.caller, slug, fields.title, fields.description)
+        return "The group's title and description were saved."
+
+    page = partial(_edit_page, visit, slug)
+    return await answered(visit, form, "edit", changed(visit, change), page, f"groups/{slug}")
 
 
 @router.get("/{slug}/plots/days.json")

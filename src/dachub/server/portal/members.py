@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -18,7 +19,7 @@ from dachub.model.usage import GroupBalance, Resource
 from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
+from dachub.server.portal.forms import Fields, Form, Submitted, answered, changed, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import TIME_UNITS, UNITS, Amount
 from dachub.server.portal.pages import Visit, Visitor
@@ -101,7 +102,7 @@ async def _rows(
     ]
 
 
-async def _list_page(visit: Visit, factory: Factory, slug: str, sort: str, form: Form) -> Response:
+async def _list_page(visit: Visit, slug: str, sort: str, factory: Factory, form: Form) -> Response:
     frame = await group_frame(visit, factory, slug)
     group: Group = frame["group"]
     balance = await factory.quota().balance(slug)
@@ -124,7 +125,7 @@ async def _list_page(visit: Visit, factory: Factory, slug: str, sort: str, form:
 
 
 async def _member_page(
-    visit: Visit, factory: Factory, slug: str, username: str, form: Form
+    visit: Visit, slug: str, username: str, factory: Factory, form: Form
 ) -> Response:
     visit.caller.require(slug, Role.MANAGER)
     frame = await group_frame(visit, factory, slug)
@@ -153,13 +154,13 @@ async def _member_page(
 @router.get("")
 async def members(slug: Slug, visit: Visitor, factory: Services, sort: AskedSort = "") -> Response:
     """List the members of a group."""
-    return await _list_page(visit, factory, slug, sort, Form())
+    return await _list_page(visit, slug, sort, factory, Form())
 
 
 @router.get("/{username}")
 async def member(slug: Slug, username: Username, visit: Visitor, factory: Services) -> Response:
     """Show one member to those who manage the group."""
-    return await _member_page(visit, factory, slug, username, Form())
+    return await _member_page(visit, slug, username, factory, Form())
 
 
 @router.post("/{username}/limit")
@@ -176,26 +177,29 @@ async def set_limit(slug: Slug, username: Username, visit: Visitor, form: Submit
             return f"{username} has no limit any more."
         return f"{username} has a limit of {fields.amount:,} {TIME_UNITS[fields.unit]}."
 
-    try:
-        message = await changed_once(visit, form, change)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _member_page(visit, factory, slug, username, form.failed("limit", error))
-    return visit.redirect(f"groups/{slug}/members/{username}", message)
+    page = partial(_member_page, visit, slug, username)
+    return await answered(
+        visit,
+        form,
+        "limit",
+        changed_once(visit, form, change),
+        page,
+        f"groups/{slug}/members/{username}",
+    )
 
 
 @router.post("")
 async def put_member(slug: Slug, visit: Visitor, form: Submitted) -> Response:
     """Add a member, or give one another role."""
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(MemberFields)
-        async with visit.process.factory() as factory:
-            await factory.groups().put_member(visit.caller, slug, fields.username, fields.role)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _list_page(visit, factory, slug, "", form.failed("member", error))
-    return visit.redirect(
-        f"groups/{slug}/members", f"{fields.username} is now {_spoken(fields.role)} of {slug}."
+        await factory.groups().put_member(visit.caller, slug, fields.username, fields.role)
+        return f"{fields.username} is now {_spoken(fields.role)} of {slug}."
+
+    page = partial(_list_page, visit, slug, "")
+    return await answered(
+        visit, form, "member", changed(visit, change), page, f"groups/{slug}/members"
     )
 
 

@@ -23,6 +23,8 @@ from dachub.server.portal.forms import (
     InvalidFields,
     SecretFields,
     Submitted,
+    answered,
+    changed,
     changed_once,
 )
 from dachub.server.portal.pages import Visit, Visitor, json_response
@@ -135,7 +137,7 @@ def _stack(report: UsageReport, period: Period) -> Stack:
 
 
 async def _person_page(
-    visit: Visit, factory: Factory, username: str, chosen: Chosen, form: Form
+    visit: Visit, username: str, chosen: Chosen, factory: Factory, form: Form
 ) -> Response:
     caller = visit.caller
     caller.require_administrator()
@@ -168,7 +170,7 @@ async def person(
     username: Username, visit: Visitor, factory: Services, chosen: ChosenPeriod
 ) -> Response:
     """Show everything about one person."""
-    return await _person_page(visit, factory, username, chosen, Form())
+    return await _person_page(visit, username, chosen, factory, Form())
 
 
 @router.get("/{username}/plots/days.json")
@@ -210,16 +212,16 @@ async def limit_storage(
 ) -> Response:
     """Except a person's home from the site's limits."""
     visit.caller.require_administrator()
-    try:
-        message = await changed_once(
-            visit, form, partial(set_limit, visit, form, StorageArea.HOME, username)
-        )
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _person_page(
-                visit, factory, username, chosen, form.failed("storage-limit", error)
-            )
-    return visit.redirect(f"admin/people/{username}#storage-heading", message)
+    change = partial(set_limit, visit, form, StorageArea.HOME, username)
+    page = partial(_person_page, visit, username, chosen)
+    return await answered(
+        visit,
+        form,
+        "storage-limit",
+        changed_once(visit, form, change),
+        page,
+        f"admin/people/{username}#storage-heading",
+    )
 
 
 @router.post("/{username}/disable")
@@ -228,20 +230,17 @@ async def disable(
 ) -> Response:
     """Refuse a person everything from now on; the form on the page asked for the reason."""
     visit.caller.require_administrator()
-    try:
-        fields = form.read(ReasonFields)
-        async with visit.process.factory() as factory:
-            await factory.people().disable(visit.caller, username, fields.reason)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _person_page(
-                visit, factory, username, chosen, form.failed("disable", error)
-            )
-    visit.process.nudge("disabled-people")
-    return visit.redirect(
-        f"admin/people/{username}",
-        f"{username} is disabled: servers and tokens of theirs are being ended now.",
+
+    async def change(factory: Factory) -> str:
+        await factory.people().disable(visit.caller, username, form.read(ReasonFields).reason)
+        return f"{username} is disabled: servers and tokens of theirs are being ended now."
+
+    page = partial(_person_page, visit, username, chosen)
+    answer = await answered(
+        visit, form, "disable", changed(visit, change), page, f"admin/people/{username}"
     )
+    visit.process.nudge("disabled-people")
+    return answer
 
 
 @router.post("/{username}/enable")
@@ -258,23 +257,20 @@ async def forget(
 ) -> Response:
     """Forget a person for good; the form asked for the reason, and for the name once more."""
     visit.caller.require_administrator()
-    try:
+
+    async def change(factory: Factory) -> str:
         fields = form.read(ForgetFields)
         if fields.again != username:
             raise InvalidFields({"again": f"Type {username}, so that nobody else is forgotten."})
-        async with visit.process.factory() as factory:
-            await factory.forgetting().ask(
-                visit.caller, username, fields.reason, delete_home=fields.delete_home
-            )
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _person_page(
-                visit, factory, username, chosen, form.failed("forget", error)
-            )
+        await factory.forgetting().ask(
+            visit.caller, username, fields.reason, delete_home=fields.delete_home
+        )
+        return f"{username} is disabled and will be forgotten within a minute."
+
+    page = partial(_person_page, visit, username, chosen)
+    answer = await answered(visit, form, "forget", changed(visit, change), page, "admin/people")
     visit.process.nudge("disabled-people")
-    return visit.redirect(
-        "admin/people", f"{username} is disabled and will be forgotten within a minute."
-    )
+    return answer
 
 
 @router.post("/{username}/password")
@@ -283,13 +279,13 @@ async def set_password(
 ) -> Response:
     """Set the password of a local account."""
     visit.caller.require_administrator()
-    try:
-        fields = form.read(NewPasswordFields)
-        async with visit.process.factory() as factory:
-            await factory.accounts().set_password(visit.caller, username, fields.new)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _person_page(
-                visit, factory, username, chosen, form.failed("password", error)
-            )
-    return visit.redirect(f"admin/people/{username}", f"The password of {username} was set.")
+
+    async def change(factory: Factory) -> str:
+        new = form.read(NewPasswordFields).new
+        await factory.accounts().set_password(visit.caller, username, new)
+        return f"The password of {username} was set."
+
+    page = partial(_person_page, visit, username, chosen)
+    return await answered(
+        visit, form, "password", changed(visit, change), page, f"admin/people/{username}"
+    )

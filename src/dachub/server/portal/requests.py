@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from dachub.directory.services.text import REASON_MAX_CHARACTERS
-from dachub.model.problems import DachubError
 from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.units import midnight
 from dachub.model.usage import Resource
 from dachub.server.api.parameters import Reason, SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Change, Fields, Form, Submitted, changed_once
+from dachub.server.portal.forms import Change, Fields, Form, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import after, unit_of
 from dachub.server.portal.pages import Visit, Visitor
@@ -74,7 +74,7 @@ def _per_unit(resource: Resource) -> int:
 
 
 async def _group_page(
-    visit: Visit, factory: Factory, slug: str, form: Form, before: int | None = None
+    visit: Visit, slug: str, factory: Factory, form: Form, before: int | None = None
 ) -> Response:
     frame = await group_frame(visit, factory, slug)
     found = await factory.requests().list(
@@ -107,7 +107,7 @@ async def requests(
     slug: Slug, visit: Visitor, factory: Services, before: Before = None
 ) -> Response:
     """Show what was asked for: one's own, and for managers all of the group."""
-    return await _group_page(visit, factory, slug, Form(), before)
+    return await _group_page(visit, slug, factory, Form(), before)
 
 
 @router.post("/groups/{slug}/requests")
@@ -125,12 +125,10 @@ async def ask(slug: Slug, visit: Visitor, form: Submitted) -> Response:
         )
         return "Your request was sent to the administrators. You will be told what they decide."
 
-    try:
-        message = await changed_once(visit, form, change)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _group_page(visit, factory, slug, form.failed("request", error))
-    return visit.redirect(f"groups/{slug}/requests", message)
+    page = partial(_group_page, visit, slug)
+    return await answered(
+        visit, form, "request", changed_once(visit, form, change), page, f"groups/{slug}/requests"
+    )
 
 
 @router.post("/groups/{slug}/requests/{request_id}/withdraw")
@@ -209,9 +207,7 @@ async def decline(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> R
 
 async def _decided(visit: Visit, form: Form, name: str, change: Change) -> Response:
     visit.caller.require_administrator()
-    try:
-        message = await changed_once(visit, form, change)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _admin_page(visit, factory, form.failed(name, error))
-    return visit.redirect("admin/requests", message)
+    page = partial(_admin_page, visit)
+    return await answered(
+        visit, form, name, changed_once(visit, form, change), page, "admin/requests"
+    )

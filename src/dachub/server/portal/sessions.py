@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
 from dachub.directory.models import Principal
-from dachub.model.problems import DachubError
 from dachub.model.sessions import CorrectionAction, SessionRecord
 from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import ChosenPeriod
 from dachub.server.portal.downloads import Format, download
-from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
+from dachub.server.portal.forms import Fields, Form, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor
 from dachub.server.portal.periods import CHOICES
@@ -103,7 +103,7 @@ class CorrectionFields(Fields):
     reason: Reason
 
 
-async def _session_page(visit: Visit, factory: Factory, session_id: UUID, form: Form) -> Response:
+async def _session_page(visit: Visit, session_id: UUID, factory: Factory, form: Form) -> Response:
     return visit.page(
         "session.html",
         session=await factory.sessions().show(visit.caller, session_id),
@@ -116,7 +116,7 @@ async def _session_page(visit: Visit, factory: Factory, session_id: UUID, form: 
 @router.get("/sessions/{session_id}")
 async def show(session_id: UUID, visit: Visitor, factory: Services) -> Response:
     """Show all that is known of a session to those who may know of it."""
-    return await _session_page(visit, factory, session_id, Form())
+    return await _session_page(visit, session_id, factory, Form())
 
 
 @router.post("/sessions/{session_id}/corrections")
@@ -137,12 +137,10 @@ async def correct(session_id: UUID, visit: Visitor, form: Submitted) -> Response
                 )  # fmt: skip
         return "The session was corrected."
 
-    try:
-        message = await changed_once(visit, form, change)
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _session_page(visit, factory, session_id, form.failed("correction", error))
-    return visit.redirect(f"sessions/{session_id}", message)
+    page = partial(_session_page, visit, session_id)
+    return await answered(
+        visit, form, "correction", changed_once(visit, form, change), page, f"sessions/{session_id}"
+    )
 
 
 def _in_utc(typed: datetime | None) -> datetime | None:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from dachub.model.problems import DachubError
 from dachub.model.storage import StorageArea, StorageSample, StorageUse
 from dachub.model.units import BYTES_PER_GIB
 from dachub.server.api.parameters import Reason
@@ -18,7 +17,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.choices import Chosen, ChosenPeriod, ChosenTheme
 from dachub.server.portal.downloads import Column, Format, Type, download
-from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
+from dachub.server.portal.forms import Fields, Form, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.pages import BASE, Visit, Visitor, json_response
 from dachub.server.portal.periods import CHOICES, Period
@@ -154,7 +153,7 @@ async def download_mine(form: Format, visit: Visitor, chosen: ChosenPeriod) -> R
 
 
 async def _group_page(
-    visit: Visit, factory: Factory, slug: str, chosen: Chosen, form: Form
+    visit: Visit, slug: str, chosen: Chosen, factory: Factory, form: Form
 ) -> Response:
     frame = await group_frame(visit, factory, slug)
     return visit.page(
@@ -170,7 +169,7 @@ async def _group_page(
 @router.get("/groups/{slug}/storage")
 async def of_group(slug: Slug, visit: Visitor, factory: Services, chosen: ChosenPeriod) -> Response:
     """Show what a group's folder holds."""
-    return await _group_page(visit, factory, slug, chosen, Form())
+    return await _group_page(visit, slug, chosen, factory, Form())
 
 
 @router.get("/groups/{slug}/storage/plot.json")
@@ -196,16 +195,16 @@ async def limit_group(
     slug: Slug, visit: Visitor, form: Submitted, chosen: ChosenPeriod
 ) -> Response:
     """Except a group from the site's limit of files; its bytes are allocations."""
-    try:
-        message = await changed_once(
-            visit, form, partial(set_limit, visit, form, StorageArea.GROUP, slug)
-        )
-    except DachubError as error:
-        async with visit.process.factory() as factory:
-            return await _group_page(
-                visit, factory, slug, chosen, form.failed("storage-limit", error)
-            )
-    return visit.redirect(f"groups/{slug}/storage", message)
+    change = partial(set_limit, visit, form, StorageArea.GROUP, slug)
+    page = partial(_group_page, visit, slug, chosen)
+    return await answered(
+        visit,
+        form,
+        "storage-limit",
+        changed_once(visit, form, change),
+        page,
+        f"groups/{slug}/storage",
+    )
 
 
 # --- All places, for administrators -------------------------------------------------------------
