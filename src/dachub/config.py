@@ -319,6 +319,15 @@ def _secret(file: Path | None, variable: str, environ: Mapping[str, str]) -> str
     return secret
 
 
+def _required(
+    file: Path | None, variable: str, environ: Mapping[str, str], *, lacking: str, setting: str
+) -> str:
+    secret = _secret(file, variable, environ)
+    if secret is None:
+        raise ConfigurationError(f"{lacking}: name a file in {setting}, or set {variable}.")
+    return secret
+
+
 def openid_client_secret(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
     """The secret this site has with its OpenID provider, if there is a provider.
 
@@ -330,13 +339,13 @@ def openid_client_secret(settings: Settings, environ: Mapping[str, str] = os.env
     openid = settings.login.openid
     if openid is None:
         return None
-    secret = _secret(openid.client_secret_file, OPENID_CLIENT_SECRET, environ)
-    if secret is None:
-        raise ConfigurationError(
-            "login.openid is set, but not the client secret: name a file in "
-            f"login.openid.client_secret_file, or set {OPENID_CLIENT_SECRET}."
-        )
-    return secret
+    return _required(
+        openid.client_secret_file,
+        OPENID_CLIENT_SECRET,
+        environ,
+        lacking="login.openid is set, but not the client secret",
+        setting="login.openid.client_secret_file",
+    )
 
 
 def smtp_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -350,13 +359,13 @@ def smtp_password(settings: Settings, environ: Mapping[str, str] = os.environ) -
     mail = settings.mail
     if mail is None or mail.username is None:
         return None
-    password = _secret(mail.password_file, SMTP_PASSWORD, environ)
-    if password is None:
-        raise ConfigurationError(
-            "mail.username is set, but not the password: name a file in mail.password_file, "
-            f"or set {SMTP_PASSWORD}."
-        )
-    return password
+    return _required(
+        mail.password_file,
+        SMTP_PASSWORD,
+        environ,
+        lacking="mail.username is set, but not the password",
+        setting="mail.password_file",
+    )
 
 
 def metrics_token(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
