@@ -49,13 +49,14 @@ async def test_a_groups_usage_is_the_ledgers_to_the_second(portal: Portal, form:
         (
             str(row["day"]), row["username"], int(row["milli_core_seconds"]),
             int(row["memory_byte_seconds"]), int(row["gpu_seconds"]),
+            float(row["memory_gibibyte_hours"]),
         )
         for row in _rows(answer)
     ]  # fmt: skip
     assert told == [
         (
             str(row.day), row.username, row.milli_core_seconds, row.memory_byte_seconds,
-            row.gpu_seconds,
+            row.gpu_seconds, round(row.memory_byte_seconds / 2**30 / 3600, 6),
         )
         for row in report.rows
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dachub.cli.main import app
 from dachub.config import Settings
 from dachub.server.factory import Process
 
+REPORTS = Path(__file__).parents[2] / "docs" / "reports.md"
 FEBRUARY = ("--since", "2026-02-01", "--until", "2026-03-01")
 
 
@@ -94,6 +96,15 @@ def test_a_period_that_is_none_is_refused(data: Path) -> None:
     wrong = ("--since", "2026-03-01", "--until", "2026-02-01", "--output", str(data))
     assert "[invalid-period]" in run(data, "export", "xdmod", "jobs", *wrong, code=1)
     assert "Missing option" in run(data, "export", "xdmod", "jobs", code=2)
+
+
+def test_files_are_called_as_the_documentation_has_them(data: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "files"
+    for table in ("names", "hierarchy"):
+        run(data, "export", "xdmod", table, "--output", f"{directory}/")
+    documented = re.findall(r"-i (\S+\.csv)", REPORTS.read_text())
+    written = {re.sub(r"-[0-9a-f]{8}\.csv$", "-….csv", path.name) for path in directory.iterdir()}
+    assert written == set(documented)
 
 
 def test_tables_of_names(data: Path) -> None:

@@ -20,8 +20,8 @@ from dachub.cli.options import (
 from dachub.cli.output import Columns, print_json, print_list
 from dachub.cli.platform import operate
 from dachub.model.problems import DachubError
-from dachub.model.units import BYTES_PER_GIB, SECONDS_PER_HOUR
-from dachub.model.usage import UsageDimension, UsageReport, UsageRow
+from dachub.model.units import SECONDS_PER_HOUR
+from dachub.model.usage import Resource, UsageDimension, UsageReport, UsageRow
 
 app = typer.Typer(help="Computing time used, for any period.", invoke_without_command=True)
 
@@ -57,7 +57,7 @@ NAMES: Columns[UsageRow] = {
 }
 AMOUNTS: Columns[UsageRow] = {
     "core-hours": lambda row: f"{row.core_hours:,.4f}",
-    "GiB-hours": lambda row: f"{row.memory_byte_seconds / BYTES_PER_GIB / SECONDS_PER_HOUR:,.4f}",
+    "GiB-hours": lambda row: f"{row.memory_byte_seconds / Resource.MEMORY_HOURS.base_units:,.4f}",
     "GPU-hours": lambda row: f"{row.gpu_seconds / SECONDS_PER_HOUR:,.4f}",
 }
 

@@ -1,7 +1,7 @@
 """Downloads: CSV for people, Parquet for programs; sent while they are read, in constant memory.
 
-Amounts are the ledger's integers, with their unit in the column's name; ``core_hours`` beside them
-is rounded, for reading.
+Amounts are the ledger's integers, with their unit in the column's name; hours beside them are
+rounded, for reading.
 """
 
 from __future__ import annotations

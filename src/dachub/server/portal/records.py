@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from dachub.model.sessions import SessionRecord
-from dachub.model.usage import UsageDimension, UsageRow
+from dachub.model.usage import Resource, UsageDimension, UsageRow
 from dachub.server.portal.downloads import Column, Type
 from dachub.server.portal.pages import Visit
 from dachub.server.portal.periods import Period
@@ -35,6 +35,11 @@ _AMOUNTS = [
     Column("gpu_seconds", Type.INTEGER, attrgetter("gpu_seconds")),
     Column("memory_byte_seconds", Type.LARGE, attrgetter("memory_byte_seconds")),
     Column("core_hours", Type.NUMBER, lambda row: round(row.core_hours, 6)),
+    Column(
+        "memory_gibibyte_hours",
+        Type.NUMBER,
+        lambda row: round(row.memory_byte_seconds / Resource.MEMORY_HOURS.base_units, 6),
+    ),
 ]
 SESSION_COLUMNS = [
     Column("session_id", Type.TEXT, lambda session: str(session.session_id)),
