@@ -140,7 +140,7 @@ def test_an_allocation_tells_why_it_is_what_it_is(dachub: Command) -> None:
     dachub("allocation", "adjust", str(number), "-20", "--reason", "shared with coma")
     dachub("allocation", "extend", str(number), "--until", "2027-02-01", "--reason", "no cost")
     changed = dachub(
-        "allocation", "policy", str(number), "--when-spent", "stop", "--grace-percent", "5",
+        "allocation", "policy", str(number), "--policy", "stop", "--grace-percent", "5",
         "--warn-at", "50", "--reason", "soft landing", "--json",
     ).json()  # fmt: skip
     assert (changed["policy"], changed["rules"]["warn_at_percent"]) == ("stop", [50])

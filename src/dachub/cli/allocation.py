@@ -175,7 +175,7 @@ def policy(
     allocation_id: Identifier,
     reason: Reason,
     when_spent: Annotated[
-        Policy | None, typer.Option("--when-spent", help="What happens in the end.")
+        Policy | None, typer.Option("--policy", help="What happens when it is spent.")
     ] = None,
     warn_at: Annotated[
         list[int] | None, typer.Option("--warn-at", help="Used percent; may be repeated.")
