@@ -20,7 +20,7 @@ from dachub.model.problems import NotFound, PermissionDenied
 from dachub.privacy.services.export import ANOTHER_PERSON
 from dachub.privacy.settings import PrivacySettings
 from dachub.server.factory import Factory
-from dachub.server.privacy import retain_batch
+from dachub.server.privacy import retain_sessions
 
 DAY = timedelta(days=1)
 ZORA = Principal(name="zora", kind=PrincipalKind.PERSON)
@@ -114,7 +114,7 @@ async def test_what_stands_under_the_pseudonym_already_is_in_it(
     await sign_in(factory, "zora")
     await ran(factory, "zora", clock.now() - 30 * DAY, 1)
     await ran(factory, "zora", clock.now() - 1 * DAY, 1)
-    assert await retain_batch(factory) == 1
+    assert await retain_sessions(factory, set()) == 1
     assert len((await exported(factory))["session.json"]) == 2
 
 

@@ -9,21 +9,23 @@ from uuid import UUID, uuid5
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import OwnLoop
 from tests.privacy.conftest import ADMIN, fill, holds, ran, session_of, sign_in, told
 
-from dachub.accounting.tables import UsageDayRow
+from dachub.accounting.tables import SessionRow, UsageDayRow
 from dachub.config import Settings
 from dachub.directory.tables import AffiliationRow, AuditRow, MembershipRow
 from dachub.infra.clock import HeldClock
 from dachub.model.names import UNKNOWN_PERSON, is_pseudonym
+from dachub.model.notices import NoticeKind, Severity
 from dachub.model.people import RefusalRecord
 from dachub.model.usage import UsageDimension, UsageReport
+from dachub.privacy.services import Spared
 from dachub.privacy.settings import PrivacySettings
 from dachub.server.factory import Factory
-from dachub.server.privacy import retain_batch
+from dachub.server.privacy import retain_records, retain_sessions
 
 DAY = timedelta(days=1)
 FOR_EVER = dict.fromkeys(PrivacySettings.model_fields)
@@ -33,7 +35,9 @@ NOW = datetime(2028, 3, 2, 0, 0, 30, tzinfo=UTC)
 async def retain(factory: Factory, limit: int = 100) -> int:
     """Batches until nothing is left; gives how many records they dealt with."""
     total = 0
-    while done := await retain_batch(factory, limit):
+    while done := await retain_records(factory, set(), limit):
+        total += done
+    while done := await retain_sessions(factory, set(), limit):
         total += done
     return total
 
@@ -174,6 +178,54 @@ async def test_an_event_that_is_late_by_years_still_counts(
     await retain(factory)
     assert (await factory.ledger().apply([stopped])).refused == []
     assert (await report(factory)).total.milli_core_seconds == 5 * 3_600_000
+    assert await factory.ledger().check_usage_days() == []
+
+
+async def test_one_bad_record_holds_up_no_other(db: AsyncSession, clock: HeldClock) -> None:
+    factory = with_terms(db, clock, sessions_days=365, audit_days=365, notices_days=365)
+    await sign_in(factory, "zora")
+    await sign_in(factory, "grace")
+    ids = [await ran(factory, "zora", clock.now() - (900 + day) * DAY, 30) for day in range(9)]
+    before = (await report(factory, "day", "group", "institution")).rows
+    for number in range(9):
+        await factory.notices().give(
+            ["zora"], key=f"{number}", kind=NoticeKind.QUOTA, severity=Severity.INFO,
+            title="Little is left", text="Little.",
+        )  # fmt: skip
+    clock.advance(400 * DAY)
+    entry = await db.scalar(text("select min(audit_id) from audit"))
+    notice = await db.scalar(text("select max(notice_id) from notice"))
+    for table, key, event in (
+        ("session", f"session_id = '{ids[4]}'", "update"),
+        ("audit", f"audit_id = {entry}", "update"),
+        ("notice", f"notice_id = {notice}", "delete"),
+    ):
+        await db.execute(
+            text(
+                f"create function no_{table}() returns trigger language plpgsql as"
+                f" $$ begin raise exception 'bad sector'; end $$"
+            )
+        )
+        await db.execute(
+            text(
+                f"create trigger bad before {event} on {table} for each row when (old.{key})"
+                f" execute function no_{table}()"
+            )
+        )
+    records: Spared = set()
+    sessions: set[UUID] = set()
+    while await retain_records(factory, records, 4):
+        pass
+    while await retain_sessions(factory, sessions, 4):
+        pass
+    assert records == {("audit", (entry,)), ("notice", (notice,))}
+    assert sessions == {ids[4]}
+    named = await db.scalars(select(SessionRow.session_id).where(SessionRow.username == "zora"))
+    assert named.all() == [ids[4]]
+    assert await db.scalar(text("select count(*) from notice")) == 1
+    by_zora = await db.scalars(select(AuditRow.audit_id).where(AuditRow.username == "zora"))
+    assert by_zora.all() == [entry]
+    assert (await report(factory, "day", "group", "institution")).rows == before
     assert await factory.ledger().check_usage_days() == []
 
 

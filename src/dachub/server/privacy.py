@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from fastapi import Response
 
@@ -11,6 +13,7 @@ from dachub.directory.models import Principal
 from dachub.model.names import is_username
 from dachub.model.problems import DachubError
 from dachub.privacy.models import Forgetting
+from dachub.privacy.services import Spared
 from dachub.server.attempts import Attempts
 from dachub.server.factory import Factory, Process
 
@@ -61,30 +64,40 @@ async def delete_home(homes: Path, username: str) -> None:
         raise HomeNotDeleted(f"A home directory could not be deleted: {lines[-1][:200]}.")
 
 
-async def retain_batch(services: Factory, limit: int = BATCH) -> int:
-    """Deal with some records whose term is over; returns with how many.
+async def retain_records(services: Factory, spared: Spared, limit: int = BATCH) -> int:
+    """Deal with some records whose term is over; returns at how many it looked.
 
     A batch is one transaction: whatever happens after it, it is whole.
     """
-    done = await services.retention().run_batch(limit)
+    return await services.retention().run_batch(limit, spared)
+
+
+async def retain_sessions(services: Factory, spared: set[UUID], limit: int = BATCH) -> int:
+    """Do so with sessions: apart, since it keeps the ledger from being written."""
     before = services.retention().term_began("sessions")
-    if before is not None:
-        done += await services.ledger().pseudonymise(before, limit)
-    return done
+    return 0 if before is None else await services.ledger().pseudonymise(before, limit, spared)
 
 
 async def retain(process: Process) -> str:
     """Put pseudonyms where the term of a name is over, batch by batch."""
-    total = 0
-    for _ in range(BATCHES_MAX):
-        async with process.factory() as services:
-            done = await retain_batch(services)
-        total += done
-        if not done:
-            break
+    looked_at = 0
+    records: Spared = set()
+    sessions: set[UUID] = set()
+    for batch in (
+        partial(retain_records, spared=records),
+        partial(retain_sessions, spared=sessions),
+    ):
+        for _ in range(BATCHES_MAX):
+            async with process.factory() as services:
+                found = await batch(services)
+            looked_at += found
+            if not found:
+                break
     async with process.factory() as services:
         late = await services.forgetting().catch_up()
-    return f"{total} records past their term, {late} forgotten names in late ones"
+    held_up = len(records) + len(sessions)
+    said = f"; {held_up} of them keep theirs, see the log" if held_up else ""
+    return f"{looked_at} records past their term{said}; {late} forgotten names in late ones"
 
 
 async def forget_people(process: Process) -> str:

@@ -186,20 +186,38 @@ class Ledger:
         await self._store.lock()
         return await self._store.rebuild_usage()
 
-    async def pseudonymise(self, before: datetime, limit: int) -> int:
+    async def pseudonymise(self, before: datetime, limit: int, spared: set[UUID]) -> int:
         """Put pseudonyms in the place of names in sessions that ended before a moment.
 
         What they used moves along in ``usage_day``, to the second.
 
+        Parameters
+        ----------
+        spared
+            Sessions with which it did not go in this run, which are not tried again; those with
+            which it does not go now are added, and said in the log.
+
         Returns
         -------
         int
-            How many sessions, at most ``limit``: fewer mean that none is left.
+            At how many sessions it looked, at most ``limit``: fewer mean that none is left.
         """
         await self._store.lock()
-        sessions = await self._store.named_sessions(before, limit)
-        if not sessions:
-            return 0
+        sessions = await self._store.named_sessions(before, limit, spared)
+
+        async def rename(session_ids: Sequence[UUID]) -> None:
+            await self._rename({session_id: sessions[session_id] for session_id in session_ids})
+
+        for session_id, error in await self._store.in_parts([*sessions], rename):
+            spared.add(session_id)
+            log.error(
+                "a session past its term keeps its name", session_id=str(session_id),
+                error=str(error)[:300],
+            )  # fmt: skip
+        return len(sessions)
+
+    async def _rename(self, sessions: Mapping[UUID, str]) -> None:
+        """Put the pseudonyms of people in the place of their names in ended sessions."""
         names = {
             username: await self._pseudonyms.give(username)
             for username in sorted(set(sessions.values()))
@@ -210,7 +228,6 @@ class Ledger:
             deltas[replace(key, username=names[key.username])] = amounts
         await self._store.add_usage(deltas)
         await self._store.rename(sessions, names)
-        return len(sessions)
 
     async def check_usage_days(self) -> list[UsageDifference]:
         """Where the sums are not what the segments say: nowhere, unless somebody meddled."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +49,7 @@ from dachub.accounting.tables import (
     UsageSums,
 )
 from dachub.infra.bulk import rows_of
+from dachub.infra.parts import in_parts
 from dachub.model.sessions import Correction, EndReason, Kind, SessionDescription
 
 LEDGER_LOCK = 0x64616368756201
@@ -164,16 +165,24 @@ class LedgerStore:
             resources_of=SegmentRow,
         )
 
-    async def named_sessions(self, before: datetime, limit: int) -> dict[UUID, str]:
+    async def named_sessions(
+        self, before: datetime, limit: int, without: Collection[UUID]
+    ) -> dict[UUID, str]:
         """The first sessions that ended before a moment under a person's name, with the name."""
         rows = await self._session.execute(
             select(SessionRow.session_id, SessionRow.username)
-            .where(SessionRow.ended_at < before, NAMED)
+            .where(SessionRow.ended_at < before, NAMED, SessionRow.session_id.not_in(without))
             # Without an order PostgreSQL would rather read all that were renamed before.
             .order_by(SessionRow.ended_at)
             .limit(limit)
         )
         return dict(rows.all())
+
+    async def in_parts(
+        self, session_ids: Sequence[UUID], act: Callable[[Sequence[UUID]], Awaitable[None]]
+    ) -> list[tuple[UUID, Exception]]:
+        """Act on sessions; gives those with which it does not go, and why."""
+        return await in_parts(self._session, session_ids, act)
 
     async def counted_of(self, session_ids: Collection[UUID]) -> dict[UsageKey, Amounts]:
         """The part of ``usage_day`` that is of these sessions."""

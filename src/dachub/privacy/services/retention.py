@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+
+import structlog
 
 from dachub.directory.services import PeopleService, PseudonymService
 from dachub.infra.clock import Clock
@@ -12,6 +14,7 @@ from dachub.model.names import UNKNOWN_PERSON, is_username, mention
 from dachub.privacy.settings import PrivacySettings
 from dachub.privacy.store.records import (
     PARTS_OF_THE_PLATFORM,
+    Key,
     Records,
     RecordStore,
     Row,
@@ -20,6 +23,11 @@ from dachub.privacy.store.records import (
     naming_pattern,
     without_name,
 )
+
+Spared = set[tuple[str, Key]]
+"""Records, by their table and key."""
+
+log = structlog.get_logger(__name__)
 
 
 class RetentionService:
@@ -44,23 +52,44 @@ class RetentionService:
         days: int | None = getattr(self._settings, f"{term}_days")
         return None if days is None else self._clock.now() - timedelta(days=days)
 
-    async def run_batch(self, limit: int) -> int:
-        """Deal with at most ``limit`` records of each table; returns with how many."""
-        done = 0
+    async def run_batch(self, limit: int, spared: Spared) -> int:
+        """Look at no more than ``limit`` records of each table; returns at how many.
+
+        Parameters
+        ----------
+        spared
+            Those with which it did not go in this run, which are not tried again; those with which
+            it does not go now are added, and said in the log.
+        """
+        count = 0
         for records in all_records():
-            personal = records.personal
-            if personal.term is None or personal.since is None:
-                continue
-            before = self.term_began(personal.term)
-            if before is None:
-                continue
-            if personal.goes:
-                done += await self._records.delete_overdue(records, before, limit)
-                continue
-            for row in await self._records.overdue(records, before, limit):
+            term = records.personal.term
+            before = None if term is None else self.term_began(term)
+            if before is not None:
+                count += await self._deal_with(records, before, limit, spared)
+        return count
+
+    async def _deal_with(
+        self, records: Records, before: datetime, limit: int, spared: Spared
+    ) -> int:
+        table = records.table.name
+
+        async def act(rows: Sequence[Row]) -> None:
+            if records.personal.goes:
+                await self._records.delete(records, rows)
+                return
+            for row in rows:
                 await self._records.change(records, row, await self._nameless(records, row))
-                done += 1
-        return done
+
+        without = [key for name, key in spared if name == table]
+        rows = await self._records.overdue(records, before, limit, without)
+        for row, error in await self._records.in_parts(rows, act):
+            spared.add((table, records.key_of(row)))
+            log.error(
+                "a record past its term keeps its name", table=table, error=str(error)[:300],
+                key=str(records.key_of(row)),
+            )  # fmt: skip
+        return len(rows)
 
     async def _nameless(self, records: Records, row: Row) -> Mapping[str, Any]:
         """What changes in a row so that it names nobody."""

@@ -6,7 +6,7 @@ Nothing here knows a table by its name: :class:`~dachub.infra.personal.Personal`
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    Tuple,
     and_,
     cast,
     delete,
@@ -33,10 +34,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.directory.tables import PersonRow
 from dachub.infra.database import Base
+from dachub.infra.parts import in_parts
 from dachub.infra.personal import Personal
 from dachub.model.names import PSEUDONYM_PREFIX, mention
 
 Row = Mapping[str, Any]
+Key = tuple[Any, ...]
 _IN_WORDS = "a-zA-Z0-9\u00c0-\u024f-"
 PARTS_OF_THE_PLATFORM = ("hub", "operator")
 """Stand where else a person's name does, and are kept."""
@@ -49,6 +52,15 @@ class Records:
     table: Table
     personal: Personal
     meaning: str
+
+    @property
+    def key(self) -> Tuple:
+        """What tells rows apart."""
+        return tuple_(*self.table.primary_key.columns)
+
+    def key_of(self, row: Row) -> Key:
+        """The key of a row."""
+        return tuple(row[column.name] for column in self.table.primary_key.columns)
 
     def about(self, usernames: Collection[str]) -> ColumnElement[bool]:
         """Rows about any of these people."""
@@ -219,33 +231,38 @@ class RecordStore:
                     .values({name: without_name(document, written, words, pseudonym)})
                 )
 
-    async def overdue(self, records: Records, before: datetime, limit: int) -> list[Row]:
-        """Rows with names whose term ended before a moment, locked against changes."""
-        named = (is_persons_name(records.table.c[name]) for name in records.personal.names)
-        rows = await self._session.execute(
-            select(*records.table.c)
-            .where(_since(records) < before, or_(*named), _only_where(records))
-            .limit(limit)
-            .with_for_update()
-        )
+    async def overdue(
+        self, records: Records, before: datetime, limit: int, without: Collection[Key]
+    ) -> list[Row]:
+        """Rows whose term ended before a moment; what stays only while it names somebody.
+
+        They are locked against changes; what somebody else works on is left to the next time.
+        """
+        query = select(*records.table.c).where(_since(records) < before, _only_where(records))
+        if not records.personal.goes:
+            named = (is_persons_name(records.table.c[name]) for name in records.personal.names)
+            query = query.where(or_(*named))
+        if without:
+            query = query.where(records.key.not_in(without))
+        rows = await self._session.execute(query.limit(limit).with_for_update(skip_locked=True))
         return [dict(row) for row in rows.mappings()]
+
+    async def in_parts(
+        self, rows: Sequence[Row], act: Callable[[Sequence[Row]], Awaitable[None]]
+    ) -> list[tuple[Row, Exception]]:
+        """Act on rows; gives those with which it does not go, and why."""
+        return await in_parts(self._session, rows, act)
 
     async def change(self, records: Records, row: Row, values: Mapping[str, Any]) -> None:
         """Change one row."""
         await self._session.execute(
-            update(records.table)
-            .where(*(key == row[key.name] for key in records.table.primary_key.columns))
-            .values(values)
+            update(records.table).where(records.key == records.key_of(row)).values(values)
         )
 
-    async def delete_overdue(self, records: Records, before: datetime, limit: int) -> int:
-        """Delete rows whose term ended before a moment; returns how many."""
-        keys = list(records.table.primary_key.columns)
-        overdue = select(*keys).where(_since(records) < before).limit(limit)
-        gone = await self._session.execute(
-            delete(records.table).where(tuple_(*keys).in_(overdue)).returning(*keys)
-        )
-        return len(gone.all())
+    async def delete(self, records: Records, rows: Sequence[Row]) -> None:
+        """Delete rows."""
+        keys = [records.key_of(row) for row in rows]
+        await self._session.execute(delete(records.table).where(records.key.in_(keys)))
 
     async def unregistered_names(self) -> set[str]:
         """Names in any table that are neither of people nor pseudonyms."""
