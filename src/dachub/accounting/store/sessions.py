@@ -123,21 +123,20 @@ class SessionStore:
 
     async def charged(self, session_ids: Collection[UUID]) -> list[ChargedSession]:
         """Those of some sessions that started, in the order of their ids."""
-        told = SessionRow.__table__.columns
         # Looked up one by one: in an array so long PostgreSQL sees a reason to read everything.
         asked = rows_of(SessionRow, ["session_id"], [{"session_id": one} for one in session_ids])
+        session, segment = SessionRow.__table__, SegmentRow.__table__
         rows = await self._session.execute(
             select(
-                *(told[name] for name in _TOLD),
-                *(told[name] for name in _END),
-                SegmentRow.started_at.label("segment_started_at"),
-                SegmentRow.ended_at.label("segment_ended_at"),
-                SegmentRow.milli_cores.label("segment_milli_cores"),
+                *(session.c[name] for name in (*_TOLD, *_END)),
+                segment.c.started_at.label("segment_started_at"),
+                segment.c.ended_at.label("segment_ended_at"),
+                segment.c.milli_cores.label("segment_milli_cores"),
             )
             .select_from(asked)
-            .join(SessionRow, SessionRow.session_id == asked.c.session_id)
-            .join(SegmentRow, SegmentRow.session_id == SessionRow.session_id)
-            .order_by(SessionRow.session_id, SegmentRow.started_at, SegmentRow.segment_id)
+            .join(session, session.c.session_id == asked.c.session_id)
+            .join(segment, segment.c.session_id == session.c.session_id)
+            .order_by(session.c.session_id, segment.c.started_at, segment.c.segment_id)
         )
         of_each = groupby(rows.mappings(), itemgetter("session_id"))
         return [_charged(list(of_one)) for _, of_one in of_each]

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from dachub.accounting.models import ChargedSession
 from dachub.model.units import BYTES_PER_MIB, MILLI_CORES_PER_CORE
-from dachub.reports.formats.text import is_plain, plain
+from dachub.reports.formats.text import plain
 from dachub.reports.models import COMPLETED, STARTED, InvalidRecord, Item
 from dachub.reports.settings import ReportSettings
 
@@ -38,14 +38,19 @@ WHOLE = frozenset(
      "NetworkInbound", "NetworkOutbound", "PublicIPCount", "Memory", "Disk"}
 )  # fmt: skip
 DECIMAL = frozenset({"CpuCount", "Benchmark"})
-STATUSES = frozenset({STARTED, COMPLETED, "suspended"})
 TEXT_MAX = 255
 WITHHELD = "withheld"
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_WHOLE = re.compile(r"(0|[1-9]\d{0,17})\Z", re.ASCII)
-_DECIMAL = re.compile(r"(0|[1-9]\d{0,6})(\.\d{1,3})?\Z", re.ASCII)
-_FQAN = re.compile(r"/[^/]+(/[^/=]+)*(/Role=[^/]+)?(/Capability=[^/]+)?\Z")
+_TEXT = rf"(?=.{{1,{TEXT_MAX}}}\Z)[!-~](?:[ -~]*[!-~])?\Z"
+_READ = {
+    **dict.fromkeys(KEYS, re.compile(_TEXT)),
+    **dict.fromkeys(WHOLE, re.compile(r"(?:0|[1-9]\d{0,17})\Z", re.ASCII)),
+    **dict.fromkeys(DECIMAL, re.compile(r"(?:0|[1-9]\d{0,6})(?:\.\d{1,3})?\Z", re.ASCII)),
+    "VMUUID": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"),
+    "FQAN": re.compile(rf"(?=/[^/]+(?:/[^/=]+)*(?:/Role=[^/]+)?(?:/Capability=[^/]+)?\Z){_TEXT}"),
+    "Status": re.compile(rf"(?:{STARTED}|{COMPLETED}|suspended)\Z"),
+}
+"""How the values look that the server reads as they are meant."""
 _NULLS = frozenset({"none", "null", ""})
 
 
@@ -146,24 +151,7 @@ def _check_values(values: dict[str, str]) -> None:
     if missing:
         raise InvalidRecord(f"A cloud record has no {', '.join(sorted(missing))}.")
     for key, value in values.items():
-        good = (
-            value == value.strip()
-            and value.lower() not in _NULLS
-            and is_plain(value)
-            and SEPARATOR not in value
-            and len(value) <= TEXT_MAX
-        )
-        if key in WHOLE:
-            good = good and _WHOLE.match(value) is not None
-        elif key in DECIMAL:
-            good = good and _DECIMAL.match(value) is not None
-        elif key == "VMUUID":
-            good = good and _UUID.match(value) is not None
-        elif key == "FQAN":
-            good = good and _FQAN.match(value) is not None
-        elif key == "Status":
-            good = good and value in STATUSES
-        if not good:
+        if _READ[key].match(value) is None or value.lower() in _NULLS or SEPARATOR in value:
             raise InvalidRecord(f"A cloud record cannot have '{value[:60]}' as {key}.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 from dachub.accounting.models import ChargedSession, Segment
 from dachub.model.sessions import EndReason
@@ -21,6 +22,7 @@ FIELDS = (
     "submit", "eligible", "start", "end", "elapsed", "exitcode", "state", "nnodes", "ncpus",
     "reqcpus", "reqmem", "reqtres", "alloctres", "timelimit", "nodelist", "jobname",
 )  # fmt: skip
+_in_order = itemgetter(*FIELDS)
 STATES = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
      "BOOT_FAIL", "DEADLINE", "REVOKED"}
@@ -69,6 +71,7 @@ def job_line(session: ChargedSession, charged: Segment, resource: str) -> str:
     memory_mib = -(-session.memory_bytes // BYTES_PER_MIB)
     gpus = f",gres/gpu={session.gpus}" if session.gpus else ""
     reason = session.end_reason or EndReason.STOPPED
+    requested_at = _time(session.requested_at)
     values = {
         "jobid": str(session.export_id),
         "jobidraw": str(session.export_id),
@@ -80,8 +83,8 @@ def job_line(session: ChargedSession, charged: Segment, resource: str) -> str:
         "gid": NOBODY,
         "user": xdmod_name(session.username),
         "uid": NOBODY,
-        "submit": _time(session.requested_at),
-        "eligible": _time(session.requested_at),
+        "submit": requested_at,
+        "eligible": requested_at,
         "start": _time(charged.started_at),
         "end": _time(ended_at),
         "elapsed": _length(ended_at - charged.started_at),
@@ -97,7 +100,7 @@ def job_line(session: ChargedSession, charged: Segment, resource: str) -> str:
         "nodelist": resource,
         "jobname": plain(session.server_name).strip() or "default",
     }
-    return "|".join(values[name] for name in FIELDS)
+    return "|".join(_in_order(values))
 
 
 @dataclass(frozen=True, slots=True)

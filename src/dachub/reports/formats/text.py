@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 XDMOD_NAME_MAX = 30
 _DIGEST = 8
@@ -15,13 +16,14 @@ def is_plain(text: str) -> bool:
 
 def plain(text: str, instead: str = "_", *, forbidden: str = "") -> str:
     """``text`` in visible ASCII: what is not, or is ``forbidden``, becomes ``instead``."""
-    if is_plain(text) and not any(letter in text for letter in forbidden):
+    if is_plain(text) and set(forbidden).isdisjoint(text):
         return text
     return "".join(
         letter if " " <= letter <= "~" and letter not in forbidden else instead for letter in text
     )
 
 
+@lru_cache(maxsize=10_000)
 def xdmod_name(name: str) -> str:
     """A username as Open XDMoD can store it everywhere: long or odd ones end with a digest.
 
