@@ -12,11 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.services import Accounting
 from dachub.directory.models import Principal, PrincipalKind
-from dachub.directory.services import AuditService, PeopleService, PseudonymService
-from dachub.directory.store.audit import AuditStore
-from dachub.directory.store.groups import GroupStore
-from dachub.directory.store.people import PersonStore
-from dachub.directory.store.pseudonyms import PseudonymStore
+from dachub.directory.services import Directory
+from dachub.directory.settings import DirectorySettings
 from dachub.directory.tables import GroupRow, MembershipRow, PersonRow
 from dachub.infra.clock import Clock, HeldClock
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
@@ -26,16 +23,7 @@ ADMINISTRATOR = Principal("root-admin", PrincipalKind.PERSON, administrator=True
 
 def accounting(session: AsyncSession, clock: Clock) -> Accounting:
     """The ledger's services on ``session``."""
-    audit = AuditService(AuditStore(session), clock)
-    persons, groups = PersonStore(session, timedelta(days=90)), GroupStore(session)
-    return Accounting(
-        session,
-        clock,
-        30,
-        people=PeopleService(persons, groups, audit, clock),
-        pseudonyms=PseudonymService(PseudonymStore(session), persons, clock),
-        audit=audit,
-    )
+    return Accounting(session, clock, 30, Directory(session, clock, DirectorySettings()))
 
 
 @pytest.fixture

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.accounting.conftest import accounting, describe, lensing  # noqa: F401  fixtures
 
-from dachub.directory.services import AuditService, GroupService, PeopleService
-from dachub.directory.store.audit import AuditStore
-from dachub.directory.store.groups import GroupStore
-from dachub.directory.store.people import PersonStore
+from dachub.directory.services import Directory
+from dachub.directory.settings import DirectorySettings
 from dachub.infra.clock import Clock, HeldClock
 from dachub.model.site import RESCUE_SIZE, Environment, Size
 from dachub.notices.services import Notices
@@ -42,19 +39,15 @@ class Services(Quota):
         start_checks: Sequence[StartCheck] = (),
     ) -> None:
         ledger = accounting(session, clock)
-        audit = AuditService(AuditStore(session), clock)
-        persons, groups = PersonStore(session, timedelta(days=90)), GroupStore(session)
-        people = PeopleService(persons, groups, audit, clock)
+        directory = Directory(session, clock, DirectorySettings())
         super().__init__(
             session,
             clock,
             settings or QuotaSettings(),
             OFFER,
-            accounting=ledger,
-            people=people,
-            groups=GroupService(groups, persons, audit, clock),
-            audit=audit,
-            notices=Notices(session, clock, people=people, mails=False).notices(),
+            directory,
+            Notices(session, clock, directory, mails=False),
+            ledger,
             start_checks=start_checks,
         )
         self.ledger = ledger.ledger

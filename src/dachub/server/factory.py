@@ -38,6 +38,7 @@ class Factory:
     def __init__(self, settings: Settings, session: AsyncSession, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
+        site = settings.site
         directory = Directory(session, clock, settings.directory)
         self.audit = directory.audit
         self.once = directory.once
@@ -45,20 +46,11 @@ class Factory:
         self.pseudonyms = directory.pseudonyms
         self.logins = directory.logins
         self.accounts = directory.accounts
-        notices = Notices(
-            session, clock, people=directory.people(), mails=settings.mail is not None
-        )
+        notices = Notices(session, clock, directory, mails=settings.mail is not None)
         self.groups = partial(directory.groups, notices.on_membership)
         self.notices = notices.notices
         self.mails = notices.mails
-        accounting = Accounting(
-            session,
-            clock,
-            settings.quota.reconcile_seconds,
-            people=directory.people(),
-            pseudonyms=directory.pseudonyms(),
-            audit=directory.audit(),
-        )
+        accounting = Accounting(session, clock, settings.quota.reconcile_seconds, directory)
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions
         self.corrections = accounting.corrections
@@ -74,13 +66,11 @@ class Factory:
                 settings.servers.sizes,
                 settings.servers.environments,
                 settings.servers.rescue.size,
-                settings.site.contact,
+                site.contact,
             ),
-            accounting=accounting,
-            people=directory.people(),
-            groups=directory.groups(),
-            audit=directory.audit(),
-            notices=notices.notices(),
+            directory,
+            notices,
+            accounting,
             start_checks=(self._check_storage,),
         )
         self.quota = quota.quota
@@ -91,43 +81,17 @@ class Factory:
         self.awards = quota.awards
         self.enforcement = quota.enforcement
         self.quota_figures = quota.figures
-        storage = Storage(
-            session,
-            clock,
-            settings.storage,
-            settings.site.contact,
-            people=directory.people(),
-            groups=directory.groups(),
-            audit=directory.audit(),
-            notices=notices.notices(),
-            allocations=quota.allocations(),
-        )
+        storage = Storage(session, clock, settings.storage, site.contact, directory, notices, quota)
         self.storage = storage.storage
         self.storage_limits = storage.limits
         privacy = Privacy(
-            session,
-            clock,
-            settings.privacy,
-            people=directory.people(),
-            groups=directory.groups(),
-            pseudonyms=directory.pseudonyms(),
-            audit=directory.audit(),
-            alone=accounting.ledger().lock,
+            session, clock, settings.privacy, directory, alone=accounting.ledger().lock
         )
         self.retention = privacy.retention
         self.forgetting = privacy.forgetting
         self.personal_data = privacy.export
         reports = Reports(
-            session,
-            clock,
-            settings.reports,
-            settings.site.name,
-            accounting,
-            quota,
-            storage.storage(),
-            people=directory.people(),
-            groups=directory.groups(),
-            audit=directory.audit(),
+            session, clock, settings.reports, site.name, directory, accounting, quota, storage
         )
         self.exports = reports.exports
         self.funder_reports = reports.funder

@@ -17,7 +17,7 @@ from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.spans import SpanStore
 from dachub.accounting.store.usage import UsageStore
 from dachub.accounting.store.workers import WorkerStore
-from dachub.directory.services import AuditService, PeopleService, PseudonymService
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
 
 
@@ -31,20 +31,11 @@ class Accounting:
     """
 
     def __init__(
-        self,
-        session: AsyncSession,
-        clock: Clock,
-        reconcile_seconds: int,
-        *,
-        people: PeopleService,
-        pseudonyms: PseudonymService,
-        audit: AuditService,
+        self, session: AsyncSession, clock: Clock, reconcile_seconds: int, directory: Directory
     ) -> None:
         self._clock = clock
         self._reconcile_seconds = reconcile_seconds
-        self._people = people
-        self._pseudonyms = pseudonyms
-        self._audit = audit
+        self._directory = directory
         self._corrections = CorrectionStore(session)
         self._ledger = LedgerStore(session)
         self._sessions = SessionStore(session)
@@ -54,7 +45,7 @@ class Accounting:
 
     def ledger(self) -> Ledger:
         """What happened to sessions."""
-        return Ledger(self._ledger, self._workers, self._pseudonyms, self._clock)
+        return Ledger(self._ledger, self._workers, self._directory.pseudonyms(), self._clock)
 
     def sessions(self) -> SessionService:
         """Sessions, to be read."""
@@ -66,13 +57,13 @@ class Accounting:
             self.ledger(),
             self.sessions(),
             self._corrections,
-            self._audit,
+            self._directory.audit(),
             self._clock,
         )
 
     def usage(self) -> UsageService:
         """Usage reports."""
-        return UsageService(self._usage, self._spans, self._people, self._clock)
+        return UsageService(self._usage, self._spans, self._directory.people(), self._clock)
 
     def figures(self) -> FigureService:
         """Figures for those who watch the service."""

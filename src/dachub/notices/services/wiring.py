@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.directory.services import PeopleService
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
 from dachub.notices.services.mails import MailService
 from dachub.notices.services.memberships import MembershipNotices
@@ -17,11 +17,11 @@ class Notices:
     """Makes the services of notices, all on one session in one transaction."""
 
     def __init__(
-        self, session: AsyncSession, clock: Clock, *, people: PeopleService, mails: bool
+        self, session: AsyncSession, clock: Clock, directory: Directory, *, mails: bool
     ) -> None:
         self._notices = NoticeService(NoticeStore(session), clock, mails=mails)
         self.on_membership = MembershipNotices(self._notices)
-        self._mails = MailService(MailStore(session), people, clock)
+        self._mails = MailService(MailStore(session), directory.people(), clock)
 
     def notices(self) -> NoticeService:
         """What people are told."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.directory.services import AuditService, GroupService, PeopleService, PseudonymService
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
 from dachub.privacy.services.export import ExportService
 from dachub.privacy.services.forgetting import ForgettingService
@@ -24,14 +24,12 @@ class Privacy:
         session: AsyncSession,
         clock: Clock,
         settings: PrivacySettings,
+        directory: Directory,
         *,
-        people: PeopleService,
-        groups: GroupService,
-        pseudonyms: PseudonymService,
-        audit: AuditService,
         alone: Callable[[], Awaitable[None]],
     ) -> None:
-        records = RecordStore(session)
+        records, people, audit = RecordStore(session), directory.people(), directory.audit()
+        groups, pseudonyms = directory.groups(), directory.pseudonyms()
         self._retention = RetentionService(records, people, pseudonyms, settings, clock)
         self._forgetting = ForgettingService(
             ForgettingStore(session), records, people, groups, pseudonyms, audit, clock, alone

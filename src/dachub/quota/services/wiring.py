@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.services import Accounting
-from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
-from dachub.notices.services import NoticeService
+from dachub.notices.services import Notices
 from dachub.quota.models import Offer, StartCheck
 from dachub.quota.services.allocations import AllocationService
 from dachub.quota.services.awards import AwardService
@@ -29,13 +29,7 @@ from dachub.quota.store.standings import StandingStore
 
 
 class Quota:
-    """Makes the services of allocations and quotas, all on one session in one transaction.
-
-    Parameters
-    ----------
-    accounting
-        The ledger's, on the same session: what is used is asked there.
-    """
+    """Makes the services of allocations and quotas, all on one session in one transaction."""
 
     def __init__(
         self,
@@ -43,22 +37,19 @@ class Quota:
         clock: Clock,
         settings: QuotaSettings,
         offer: Offer,
-        *,
+        directory: Directory,
+        notices: Notices,
         accounting: Accounting,
-        people: PeopleService,
-        groups: GroupService,
-        audit: AuditService,
-        notices: NoticeService,
         start_checks: Sequence[StartCheck] = (),
     ) -> None:
         self._clock = clock
         self._settings = settings
         self._offer = offer
+        self._people = directory.people()
+        self._groups = directory.groups()
+        self._audit = directory.audit()
+        self._notices = notices.notices()
         self._accounting = accounting
-        self._people = people
-        self._groups = groups
-        self._audit = audit
-        self._notices = notices
         self._start_checks = start_checks
         self._allocations = AllocationStore(session, settings.policy)
         self._series = SeriesStore(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.services import Accounting
-from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
 from dachub.quota.services import Quota
 from dachub.reports.services.apel import ApelCloud
@@ -16,7 +16,7 @@ from dachub.reports.services.storage import StorageExports
 from dachub.reports.services.xdmod import XdmodJobs
 from dachub.reports.settings import ReportSettings
 from dachub.reports.store.exports import ExportStore
-from dachub.storage.services import StorageService
+from dachub.storage.services import Storage
 
 
 class Reports:
@@ -28,24 +28,21 @@ class Reports:
         clock: Clock,
         settings: ReportSettings,
         site: str,
+        directory: Directory,
         accounting: Accounting,
         quota: Quota,
-        storage: StorageService,
-        *,
-        people: PeopleService,
-        groups: GroupService,
-        audit: AuditService,
+        storage: Storage,
     ) -> None:
         self._store = ExportStore(session)
         self._clock = clock
         self._settings = settings
         self._site = site
+        self._people = directory.people()
+        self._groups = directory.groups()
+        self._audit = directory.audit()
         self._accounting = accounting
         self._quota = quota
-        self._storage = storage
-        self._people = people
-        self._groups = groups
-        self._audit = audit
+        self._storage = storage.storage()
 
     def exports(self) -> ExportService:
         """Files for accounting systems above us."""
@@ -65,10 +62,5 @@ class Reports:
     def funder(self) -> FunderReports:
         """The report to the funder."""
         return FunderReports(
-            self._accounting,
-            self._quota,
-            self._storage,
-            self._groups,
-            self._clock,
-            self._site,
+            self._accounting, self._quota, self._storage, self._groups, self._clock, self._site
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dachub.directory.services import AuditService, GroupService, PeopleService
+from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
-from dachub.notices.services import NoticeService
-from dachub.quota.services import AllocationService
+from dachub.notices.services import Notices
+from dachub.quota.services import Quota
 from dachub.storage.services.limits import LimitService
 from dachub.storage.services.storage import StorageService
 from dachub.storage.settings import StorageSettings
@@ -23,17 +23,16 @@ class Storage:
         clock: Clock,
         settings: StorageSettings,
         contact: str,
-        *,
-        people: PeopleService,
-        groups: GroupService,
-        audit: AuditService,
-        notices: NoticeService,
-        allocations: AllocationService,
+        directory: Directory,
+        notices: Notices,
+        quota: Quota,
     ) -> None:
-        store = PlaceStore(session)
-        self._limits = LimitService(store, people, groups, allocations, audit, clock, settings)
+        store, people, groups = PlaceStore(session), directory.people(), directory.groups()
+        self._limits = LimitService(
+            store, people, groups, quota.allocations(), directory.audit(), clock, settings
+        )
         self._storage = StorageService(
-            store, self._limits, people, groups, notices, clock, settings, contact
+            store, self._limits, people, groups, notices.notices(), clock, settings, contact
         )
 
     def storage(self) -> StorageService:
