@@ -20,6 +20,7 @@ from dachub.server.auth import (
     Signer,
     session_cookie,
 )
+from dachub.server.cookies import COOKIE_PATH, set_cookie
 from dachub.server.dependencies import CurrentProcess
 
 CLIENT_ID = "service-dac"
@@ -27,7 +28,6 @@ CALLBACK = f"{PREFIX}/oauth_callback"
 AUTHORIZE = "/hub/api/oauth2/authorize"
 HUB_LOGOUT = "/hub/logout"
 LOGIN_SECONDS = 600
-COOKIE_PATH = f"{PREFIX}/"
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,10 +47,6 @@ def _safe(path: str) -> str:
     """``path`` if it is a page of ours, else the first page: never another host."""
     plain = path.isprintable() and "\\" not in path and "//" not in path.split("?", 1)[0]
     return path if plain and path.startswith(COOKIE_PATH) and len(path) < 2000 else COOKIE_PATH
-
-
-def _secure(request: Request, process: CurrentProcess) -> bool:
-    return request.url.scheme == "https" or process.public_origin.startswith("https:")
 
 
 def _state_cookie(state: str) -> str:
@@ -76,17 +72,10 @@ async def login(
     }
     response = _redirect(f"{AUTHORIZE}?{urlencode(query)}")
     # A cookie for each state: several tabs may sign in at once.
-    response.set_cookie(
-        _state_cookie(state),
-        Signer(process.portal_secret, "login").sign(
-            json.dumps({"state": state, "verifier": verifier, "next": _safe(target)})
-        ),
-        max_age=LOGIN_SECONDS,
-        path=COOKIE_PATH,
-        httponly=True,
-        samesite="lax",
-        secure=_secure(request, process),
+    begun = Signer(process.portal_secret, "login").sign(
+        json.dumps({"state": state, "verifier": verifier, "next": _safe(target)})
     )
+    set_cookie(response, request, process, _state_cookie(state), begun, LOGIN_SECONDS)
     return response
 
 
@@ -124,15 +113,8 @@ async def oauth_callback(
         raise LoginFailed("The hub did not confirm who you are. Open the page again to sign in.")
     response = _redirect(begun["next"])
     response.delete_cookie(name, path=COOKIE_PATH)
-    response.set_cookie(
-        SESSION_COOKIE,
-        session_cookie(process, token),
-        max_age=SESSION_SECONDS,
-        path=COOKIE_PATH,
-        httponly=True,
-        samesite="lax",
-        secure=_secure(request, process),
-    )
+    signed = session_cookie(process, token)
+    set_cookie(response, request, process, SESSION_COOKIE, signed, SESSION_SECONDS)
     return response
 
 

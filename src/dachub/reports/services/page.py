@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from dachub.infra.templates import templates_of
 from dachub.model.reports import FunderReport, ReportRow
 from dachub.model.units import SECONDS_PER_HOUR, core_hours, last_day, share, spoken_bytes
 from dachub.model.usage import Usage
@@ -52,13 +51,7 @@ def _bars(rows: Sequence[ReportRow]) -> list[charts.Bar]:
     ]
 
 
-_templates = Environment(
-    loader=PackageLoader("dachub.reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates_of("dachub.reports")
 _templates.filters.update(
     hours=hours,
     gpu_hours=gpu_hours,

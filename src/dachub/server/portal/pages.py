@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.hub.settings import SiteSettings
+from dachub.infra.templates import templates_of
 from dachub.model import units
 from dachub.model.problems import PermissionDenied
 from dachub.server.auth import PREFIX, Signer, authenticate
+from dachub.server.cookies import set_cookie
 from dachub.server.dependencies import CurrentProcess
 from dachub.server.factory import Process
 from dachub.server.portal import formats
@@ -39,13 +40,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-_templates = Environment(
-    loader=PackageLoader("dachub.server.portal"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates_of("dachub.server.portal")
 _templates.filters.update(
     {
         made.__name__: made
@@ -119,16 +114,8 @@ class Visit:
         response = RedirectResponse(
             BASE + path, status_code=303, headers={"Cache-Control": "no-store"}
         )
-        response.set_cookie(
-            FLASH_COOKIE,
-            self.signer("flash").sign(message[:1000]),
-            max_age=FLASH_SECONDS,
-            path=BASE,
-            httponly=True,
-            samesite="lax",
-            secure=self.request.url.scheme == "https"
-            or self.process.public_origin.startswith("https:"),
-        )
+        told = self.signer("flash").sign(message[:1000])
+        set_cookie(response, self.request, self.process, FLASH_COOKIE, told, FLASH_SECONDS)
         return response
 
     def _flash(self) -> str:
