@@ -189,14 +189,15 @@ def application(fake: FakeService) -> FastAPI:
         except DachubError as error:
             return Decision(allowed=False, code=error.code, message=error.message)
         balance = fake.balances.get(found.group)
-        if balance is not None and balance.left == 0:
+        rescue = request.trouble or fake.rescue.get(request.username)
+        if balance is not None and balance.left == 0 and rescue is None:
             return Decision(allowed=False, code="quota-spent", message=balance.message)
         return Decision(
             allowed=True,
             group=found.group,
-            size=RESCUE_SIZE if request.username in fake.rescue else found.size.name,
+            size=found.size.name if rescue is None else RESCUE_SIZE,
             environment=found.environment.name,
-            rescue=fake.rescue.get(request.username),
+            rescue=rescue,
             message=balance.message if balance else "",
         )
 

@@ -24,6 +24,7 @@ from tests.hub.test_spawning import final
 from dachub.hub import homes, scratch
 from dachub.hub.settings import RescueSettings
 from dachub.model.sessions import EndReason, EventKind, SessionEvent
+from dachub.model.usage import GroupBalance
 
 pytestmark = pytest.mark.hub
 RESCUE = RescueSettings(free_bytes_min=1024**2)
@@ -96,11 +97,17 @@ def test_a_full_home_gets_a_rescue_session_and_a_normal_one_once_there_is_room(
     assert place.parent.parent.stat().st_uid == 0
     assert "rescue session" in hub.log()
 
-    big.unlink()
     stop(visitor, person)
     assert not place.parent.parent.exists()
+    service.balances["virgo"] = GroupBalance(group="virgo", used=9, left=0, message="All is used.")
     assert visitor.spawn(group="virgo", size="small").status_code == 200
-    assert started(service, 3).session.size == "small"
+    assert started(service, 3).session.size == "rescue"
+
+    del service.balances["virgo"]
+    big.unlink()
+    stop(visitor, person)
+    assert visitor.spawn(group="virgo", size="small").status_code == 200
+    assert started(service, 4).session.size == "small"
     (pid,) = hub.server_pids()
     assert "DACHUB_RESCUE" not in hub.server_environ(pid)
 

@@ -209,8 +209,8 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     async def _start(self) -> Any:
         live = runtime.current()
-        self.choice = await self._decide()
-        self.rescue = self.rescue or await self.trouble()
+        # Asked first: who must make room may start a rescue session also where no time is left.
+        self.choice = await self._decide(await self.trouble())
         if self.rescue is not None:
             self.choice = self._rescuing(self.choice, self.rescue)
         self.person = await live.people.last_known(self.user.name)
@@ -241,15 +241,15 @@ class SessionMixin(Base):  # type: ignore[misc]
         self.started_at = await live.outbox.started(self.session, now())
         return address
 
-    async def _decide(self) -> ResolvedChoice:
+    async def _decide(self, trouble: str | None) -> ResolvedChoice:
         """Check the choice: by the service, or by the hub's memory while the service is down."""
         live = runtime.current()
-        self.notice, self.rescue = "", None
+        self.notice, self.rescue = "", trouble
         choice = read_options(self.user_options or {})
         sizes, environments = live.settings.servers.sizes, live.settings.servers.environments
         try:
             decision = await live.service.authorize(
-                AuthorizeRequest(username=self.user.name, choice=choice)
+                AuthorizeRequest(username=self.user.name, choice=choice, trouble=trouble)
             )
         except ServiceRefused as refusal:
             raise ChoiceRefused(refusal.message) from refusal
@@ -267,7 +267,7 @@ class SessionMixin(Base):  # type: ignore[misc]
             return resolve_choice(choice, groups, sizes, environments)
         if not decision.allowed:
             raise ChoiceRefused(decision.message)
-        self.notice, self.rescue = decision.message, decision.rescue
+        self.notice, self.rescue = decision.message, trouble or decision.rescue
         offered = [*sizes, live.settings.servers.rescue.size]
         size = next((size for size in offered if size.name == decision.size), None)
         chosen = next((one for one in environments if one.name == decision.environment), None)

@@ -274,6 +274,11 @@ class AuthorizeRequest(BaseModel):
 
     username: Username
     choice: ServerChoice
+    trouble: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="Why the person must make room first, as the hub found; for them",
+    )
 
 
 class Decision(BaseModel):

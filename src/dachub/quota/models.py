@@ -163,6 +163,10 @@ class Offer:
     contact: str = "your administrator"
 
 
+HOME_FULL = "home-full"
+"""The hub found no room in the person's home."""
+
+
 @dataclass(frozen=True, slots=True)
 class RescueReason:
     """Why a person may start a rescue session only; ``message`` is for them."""

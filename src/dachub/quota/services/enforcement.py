@@ -22,6 +22,7 @@ from dachub.infra.clock import Clock
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.problems import NotFound
 from dachub.model.sessions import EndReason, SessionRecord
+from dachub.model.site import RESCUE_SIZE
 from dachub.model.usage import TIME_RESOURCES, QuotaState, Resource
 from dachub.notices.services import NoticeService
 from dachub.quota.models import Vigil, Watch
@@ -309,7 +310,12 @@ def _stopping(positions: Mapping[Key, Position], now: datetime) -> dict[Account,
 
 
 def _notice_seconds(session: SessionRecord, stopping: Mapping[Account, int]) -> int | None:
-    """The notice a session must get, the longest of several; ``None`` if it may go on."""
+    """The notice a session must get, the longest of several; ``None`` if it may go on.
+
+    A rescue session may: it starts whatever is left, and ends by itself.
+    """
+    if session.size == RESCUE_SIZE:
+        return None
     notices = [
         stopping[account]
         for resource in TIME_RESOURCES

@@ -30,7 +30,7 @@ from dachub.model.usage import (
     StartOptions,
 )
 from dachub.notices.services import NoticeService
-from dachub.quota.models import Offer, RescueReason, StartCheck
+from dachub.quota.models import HOME_FULL, Offer, RescueReason, StartCheck
 from dachub.quota.services import wording
 from dachub.quota.services.forecast import exhausted_at, forecast
 from dachub.quota.services.positions import Position, PositionReader, advanced
@@ -38,6 +38,7 @@ from dachub.quota.services.positions import Position, PositionReader, advanced
 ALLOCATION_SPENT = "allocation-spent"
 NO_ALLOCATION = "no-allocation"
 MEMBER_LIMIT_SPENT = "member-limit-spent"
+RESCUED = "To make room you may work all the same; it is charged."
 FORECAST_TOLD_SECONDS = 24 * 3600
 WHY_STOPPED: Mapping[str, str] = {
     "": "an administrator wants it so",
@@ -143,8 +144,10 @@ class QuotaService:
     async def authorize(self, request: AuthorizeRequest) -> Decision:
         """Whether a person may start a server; refusals are audited.
 
-        Every resource that the size consumes must be open to the group and to the person. The
-        answer never raises for what the person did: it says why not, and whom to ask.
+        Every resource that the size consumes must be open to the group and to the person. Who must
+        make room may do so whatever is left, in one rescue session at a time: it is charged like
+        any server, and ends by itself. The answer never raises for what the person did: it says why
+        not, and whom to ask.
         """
         try:
             person = await self._people.principal(request.username)
@@ -159,22 +162,28 @@ class QuotaService:
                     f"if that does not help, ask {self._offer.contact}."
                 )
             return await self._refuse(request, refusal.code, message)
-        rescue = await self._rescue(request.username, choice.group)
+        rescue = await self._rescue(request, choice.group)
         if rescue is not None:
             choice = choice.model_copy(update={"size": self._offer.rescue})
         positions = await self._read([choice.group], request.username)
         contacts = (await self._groups.contacts([choice.group])).get(choice.group, Contacts())
         asked = [position for position in positions if position.resource.rate(choice.size)]
         balance = self._balance(positions, contacts, request.username, [choice.size])
+        message = self._advice(asked, balance, contacts, request.username)
         for position in asked:
-            if (code := _closed(position, request.username)) is not None:
+            code = _closed(position, request.username)
+            if code is None:
+                continue
+            if rescue is None or await self._is_rescued(request.username):
                 said = self._message(position, contacts, request.username)
                 return await self._refuse(request, code, said, choice, balance)
+            message = f"{message} {RESCUED}"
+            break
         return Decision(
             allowed=True,
             code=rescue.code if rescue else "ok",
             rescue=rescue.message if rescue else None,
-            message=self._advice(asked, balance, contacts, request.username),
+            message=message,
             group=choice.group,
             size=choice.size.name,
             environment=choice.environment.name,
@@ -197,12 +206,19 @@ class QuotaService:
         ]
         return " ".join(sentence for sentence in said if sentence)
 
-    async def _rescue(self, username: str, group: str) -> RescueReason | None:
-        """The first reason that a check finds."""
+    async def _rescue(self, request: AuthorizeRequest, group: str) -> RescueReason | None:
+        """What the hub found, else the first reason that a check finds."""
+        if request.trouble:
+            return RescueReason(HOME_FULL, request.trouble)
         for check in self._start_checks:
-            if (reason := await check(username, group)) is not None:
+            if (reason := await check(request.username, group)) is not None:
                 return reason
         return None
+
+    async def _is_rescued(self, username: str) -> bool:
+        """Whether a rescue session of the person runs already."""
+        running = await self._sessions.running(username)
+        return any(session.size == self._offer.rescue.name for session in running)
 
     async def _refuse(
         self,
