@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from jupyterhub.services.service import Service
 
 from dachub.hub import form, runtime
+from dachub.hub.bar import links
 from dachub.hub.claims import reading_of
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
 from dachub.hub.logs import EcsFile
@@ -210,6 +211,8 @@ def _pages(c: Any, settings: HubSettings) -> None:
     base = urlsplit(settings.public_url).path.rstrip("/")
     c.JupyterHub.template_vars = {
         "site": settings.site,
+        "root": f"{base}/",
+        "bar": lambda user: links(administers=user.admin) if user else [],
         "portal_url": base + PORTAL_PATH,
         "our_static": f"{base}/hub/{STATIC}/",
         "local_accounts": settings.login.local_accounts,

@@ -17,7 +17,11 @@ from dachub.model.problems import NotFound
 
 router = APIRouter()
 
-OUR_FILES = ("portal.css", "theme.js", "forms.js", "plots.js")
+OUR_FILES = {
+    "bar.css": "dachub.hub",
+    **dict.fromkeys(("portal.css", "theme.js", "forms.js", "plots.js"), __package__),
+}
+"""Our own files, and the package in which each lies."""
 BOKEH_FILES = ("bokeh.min.js",)
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -35,7 +39,7 @@ class Asset:
 @cache
 def _load(name: str) -> Asset:
     if name in OUR_FILES:
-        content = files(__package__).joinpath("static", name).read_bytes()
+        content = files(OUR_FILES[name]).joinpath("static", name).read_bytes()
     elif name in BOKEH_FILES:
         import bokeh
 

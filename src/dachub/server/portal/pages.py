@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dachub.directory.models import Principal, PrincipalKind
+from dachub.hub.bar import links, place_of
 from dachub.hub.settings import SiteSettings
 from dachub.infra.templates import templates_of
 from dachub.model import units
@@ -40,7 +41,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-_templates = templates_of("dachub.server.portal")
+_templates = templates_of("dachub.server.portal", hub="dachub.hub")
 _templates.filters.update(
     {
         made.__name__: made
@@ -51,7 +52,13 @@ _templates.filters.update(
         )
     }
 )  # fmt: skip
-_templates.globals.update(base=BASE, asset=lambda name: BASE + asset_path(name), address=address)
+_templates.globals.update(
+    base=BASE,
+    root="/",
+    log_out=f"{BASE}logout",
+    asset=lambda name: BASE + asset_path(name),
+    address=address,
+)
 
 
 def render_page(template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
@@ -100,6 +107,8 @@ class Visit:
             unread=self.unread,
             now=self.now,
             path=self.request.url.path,
+            bar=links(administers=self.caller.is_administrator),
+            place=place_of(self.request.url.path),
             age=partial(formats.age, now=self.now),
             csrf_token=self.signer("csrf").sign(secrets.token_urlsafe(12)),
             flash=flash,

@@ -21,7 +21,6 @@
   system.addEventListener("change", apply);
   document.addEventListener("DOMContentLoaded", () => {
     const toggle = document.getElementById("dark-theme-toggle");
-    toggle.hidden = false;
     toggle.addEventListener("click", () => {
       const other = root.dataset.bsTheme === "dark" ? "light" : "dark";
       root.dataset.bsTheme = other;
