@@ -445,8 +445,8 @@ def test_storage(dachub: Command, data: Path, database_url: str) -> None:
         await process.close()
 
     asyncio.run(measure())
-    assert "4 KiB" in dachub("storage", "list").out
-    assert "data 4 KiB" in dachub("storage", "show", "ada").out
+    assert "4.1 kB" in dachub("storage", "list").out
+    assert "data 4.1 kB" in dachub("storage", "show", "ada").out
     (sample,) = dachub("storage", "history", "ada", "--json").json()
     assert (sample["bytes"], sample["allocated_bytes"], sample["files"]) == (5, 4096, 2)
     assert "[resampled-just-now]" in dachub("storage", "sample", "ada").err

@@ -59,6 +59,7 @@ PAGES = {
     "remove-member": ("pia", "/groups/lenses/members/meg/remove"),
     "stop-server": ("pia", "/sessions/{running}/stop"),
     "session": ("pia", "/sessions/{running}"),
+    "admin-reports": ("admin", "/admin/reports"),
     "session-for-an-administrator": ("admin", "/sessions/{corrected}"),
     "password": ("meg", "/password"),
     "admin-overview": ("admin", "/admin"),
@@ -182,6 +183,12 @@ async def _check(page: Page, name: str, width: int) -> None:
     assert not await page.evaluate(
         "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     ), "wider than the window"
+    if width == NARROW:
+        assert not await page.evaluate(
+            "[...document.querySelectorAll('main *')].filter(part => part.scrollWidth > "
+            "part.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(part).overflowX))"
+            ".map(part => part.outerHTML.slice(0, 100))"
+        ), "parts of the page are to be moved sideways"
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -270,7 +277,7 @@ async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window
     page = await window.open("pia", "/groups/lenses/members", NARROW)
     await page.get_by_label("Username").fill("nobody-knows")
     await page.get_by_role("button", name="Save").click()
-    await page.get_by_role("alert").get_by_text("must have signed in once").wait_for()
+    await page.get_by_role("alert").get_by_text("first sign-in").wait_for()
     assert await page.get_by_label("Username").input_value() == "nobody-knows"
     assert await page.evaluate("document.activeElement.id") == "member-problem"
     await _drawn(page)

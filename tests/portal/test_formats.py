@@ -16,13 +16,13 @@ HOUR = 3_600_000
 @pytest.mark.parametrize(
     ("milli_core_seconds", "hours", "exact"),
     [
-        (0, "0.000", "0:00:00"),
-        (HOUR, "1.000", "1:00:00"),
-        (250, "0.000", "0:00:00.25"),
-        (61_000, "0.017", "0:01:01"),
-        (1000 * HOUR, "1,000.0", "1,000:00:00"),
-        (-HOUR // 2, "-0.500", "-0:30:00"),
-        (1, "0.000", "0:00:00.001"),
+        (0, "0.00", "0:00:00"),
+        (HOUR, "1.00", "1:00:00"),
+        (250, "<0.01", "0:00:00.25"),
+        (61_000, "0.02", "0:01:01"),
+        (1000 * HOUR, "1,000.00", "1,000:00:00"),
+        (-HOUR // 2, "-0.50", "-0:30:00"),
+        (1, "<0.01", "0:00:00.001"),
     ],
 )
 def test_core_hours_stand_beside_the_exact_time(
@@ -32,18 +32,16 @@ def test_core_hours_stand_beside_the_exact_time(
     assert formats.core_time(milli_core_seconds) == exact
 
 
-@pytest.mark.parametrize(
-    ("size_bytes", "text"),
-    [
-        (2 * 2**30, "2 GiB"),
-        (2**29, "0.5 GiB"),
-        (0, "0 GiB"),
-        (100 * 2**30, "100 GiB"),
-        (155_648, "152 KiB"),
-    ],
-)
-def test_bytes_are_told_in_gib(size_bytes: int, text: str) -> None:
-    assert formats.gib(size_bytes) == text
+def test_columns_have_as_many_decimals_in_every_row() -> None:
+    assert [formats.space(size) for size in (2 * 10**12, 39_600_000_000, 1500)] == [
+        "2.00 TB", "39.60 GB", "1.50 kB",
+    ]  # fmt: skip
+    assert [formats.number(HOUR * n // 8, Resource.CORE_HOURS) for n in (8, 4, 8000)] == [
+        "1.00", "0.50", "1,000.00",
+    ]  # fmt: skip
+    assert [formats.core_clock(amount) for amount in (HOUR + 250, 600, -500)] == [
+        "1:00:00", "0:00:01", "0:00:00",
+    ]  # fmt: skip
 
 
 def test_cores_are_counted() -> None:
@@ -69,10 +67,10 @@ def test_age_is_told_roughly(seconds: int, text: str) -> None:
 
 
 def test_amounts_are_told_in_their_unit() -> None:
-    assert formats.quantity(HOUR * 5, Resource.CORE_HOURS) == "5.000 core-hours"
-    assert formats.quantity(1800, Resource.GPU_HOURS) == "0.500 GPU-hours"
-    assert formats.quantity(2**30, Resource.FILE_BYTES) == "1 GiB of files"
-    assert formats.quantity(2 * 10**12, Resource.FILE_BYTES) == "2 TB (1,862.65 GiB) of files"
+    assert formats.quantity(HOUR * 5, Resource.CORE_HOURS) == "5 core-hours"
+    assert formats.quantity(1800, Resource.GPU_HOURS) == "0.5 GPU-hours"
+    assert formats.quantity(10**9, Resource.FILE_BYTES) == "1 GB of files"
+    assert formats.quantity(2 * 10**12, Resource.FILE_BYTES) == "2 TB of files"
 
 
 def test_a_period_that_ends_at_midnight_has_the_day_before_as_its_last() -> None:

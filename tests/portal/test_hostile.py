@@ -80,7 +80,7 @@ FOREIGN_POSTS = [
     ("admin/requests/1/grant", {"amount": "1"}),
     ("admin/requests/1/decline", {"reason": "x"}),
     ("admin/people/meg/forget", {"reason": "x", "again": "meg"}),
-    ("admin/people/meg/storage-limit", {"gib": "1", "reason": "x"}),
+    ("admin/people/meg/storage-limit", {"gigabytes": "1", "reason": "x"}),
     ("admin/people/meg/disable", {"reason": "x"}),
 ]
 

@@ -95,10 +95,10 @@ async def test_a_member_asks_and_withdraws(portal: Portal) -> None:
         portal, "otto", requests, requests, resource="file-bytes", amount="1.5", reason="Images"
     )
     assert "Your request was sent" in page.text
-    assert "1.5 GiB of files" in page.text
+    assert "1.50 GB" in page.text
     async with portal.process.factory() as factory:
         (made,) = await factory.requests().list(OPERATOR, group="transients")
-    assert (made.amount, made.resource) == (1.5 * 2**30, Resource.FILE_BYTES)
+    assert (made.amount, made.resource) == (1_500_000_000, Resource.FILE_BYTES)
     page = await _send(portal, "otto", requests, f"{requests}/{made.request_id}/withdraw")
     assert "Your request was withdrawn" in page.text
 
@@ -143,7 +143,7 @@ async def test_a_request_for_whatever_can_be_allocated_is_shown_with_its_unit(
     async with portal.client("admin") as client:
         page = await client.get(f"{BASE}/admin/requests")
     assert page.status_code == 200
-    for unit in ("core-hours", "GPU-hours", "GiB-hours of memory", "GiB of files"):
+    for unit in ("core-hours", "GPU-hours", "GiB-hours of memory", "GB of files"):
         assert f"Amount in {unit}" in page.text
 
 

@@ -55,7 +55,7 @@ FORMS = [
         "admin",
         "admin/people/meg",
         "admin/people/meg/storage-limit",
-        {"gib": "5", "reason": "images"},
+        {"gigabytes": "5", "reason": "images"},
         "storage_limit",
     ),
     ("admin", "admin/groups", "admin/groups", {"slug": "newly", "title": "New"}, "research_group"),

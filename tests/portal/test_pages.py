@@ -126,9 +126,9 @@ async def test_a_member_sees_own_usage_of_a_group_and_not_the_others(portal: Por
 async def test_an_allocation_says_who_gave_it_and_why(portal: Portal) -> None:
     page = _text(await _get(portal, "meg", "/groups/lenses/allocations"))
     assert "Decision of the time allocation committee" in page
-    assert "operator:root" in page
-    assert "+2,000.0 core-hours" in page
-    assert "+0.500 core-hours" in page
+    assert "root (operator)" in page
+    assert "+2,000.00 core-hours" in page
+    assert "+0.50 core-hours" in page
 
 
 async def test_a_wrong_period_is_said_and_kept(portal: Portal) -> None:

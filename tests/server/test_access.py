@@ -237,7 +237,7 @@ def examples(world: World) -> dict[str, Example]:
         "GET /admin/people/{username}/usage.{form}": ok("/admin/people/mia/usage.csv"),
         "GET /admin/people/{username}/sessions.{form}": ok("/admin/people/mia/sessions.csv"),
         "POST /admin/people/{username}/storage-limit": ok(
-            "/admin/people/vera/storage-limit", {"gib": "5", "reason": "more"}, 303
+            "/admin/people/vera/storage-limit", {"gigabytes": "5", "reason": "more"}, 303
         ),
         "GET /admin/usage.{form}": ok("/admin/usage.parquet"),
         "GET /admin/sessions.{form}": ok("/admin/sessions.csv"),

@@ -206,7 +206,7 @@ async def test_over_quota_only_a_rescue_session_starts_and_the_place_is_measured
     reason = await services.storage().check_start("mia", "lensing")
     assert reason is not None
     assert reason.code == "over-storage-quota"
-    for told in ("12 GiB of 10 GiB", "rescue session", "your administrator", "Delete or move"):
+    for told in ("12.88 GB of 10.74 GB", "rescue session", "your administrator", "Delete or move"):
         assert told in reason.message
     job = await services.storage().job(requested=True)
     assert job is not None

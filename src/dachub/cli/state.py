@@ -9,7 +9,7 @@ from dachub.cli.output import print_json, print_list, shown
 from dachub.cli.platform import database_url, layout_of, settings_of
 from dachub.local.doctor import examine
 from dachub.local.status import platform_status
-from dachub.model.units import BYTES_PER_GIB
+from dachub.model.units import spoken_bytes
 
 MARKS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
 
@@ -33,11 +33,11 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
             "process": lambda part: part.pid,
         }
         print_list(found.parts, columns, as_json=False, empty="No part of it runs.")
-        size_gib = (found.database.size_bytes or 0) / BYTES_PER_GIB
+        size = spoken_bytes(found.database.size_bytes or 0)
         outbox = found.outbox
         facts = {
             "versions": [f"{name} {number}" for name, number in found.versions.items()],
-            "database": f"{size_gib:.3f} GiB" if found.database.answers else "does not answer",
+            "database": size if found.database.answers else "does not answer",
             "outbox": f"{outbox.waiting} waiting, {outbox.refused} refused" if outbox else None,
             "people": found.people,
             "running sessions": found.running_sessions,

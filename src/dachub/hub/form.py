@@ -17,7 +17,7 @@ from dachub.hub.service import PORTAL_PATH, ServiceDown, ServiceRefused
 from dachub.hub.sessions import OPTIONS, read_options
 from dachub.model.problems import InvalidInput
 from dachub.model.site import Environment, ServerChoice, Size
-from dachub.model.units import BYTES_PER_GIB, MILLI_CORE_SECONDS_PER_CORE_HOUR
+from dachub.model.units import MILLI_CORE_SECONDS_PER_CORE_HOUR, spoken_memory
 from dachub.model.usage import GroupBalance, StartOptions
 
 log = logging.getLogger(__name__)
@@ -152,8 +152,7 @@ def _hours(milli_core_seconds: int) -> str:
 
 def _describe(size: Size) -> str:
     cores = size.milli_cores / 1000
-    memory = f"{size.memory_bytes / BYTES_PER_GIB:.3g} GiB"
-    text = f"{cores:g} {'core' if cores <= 1 else 'cores'}, {memory}"
+    text = f"{cores:g} {'core' if cores <= 1 else 'cores'}, {spoken_memory(size.memory_bytes)}"
     if size.gpus:
         text += f", {size.gpus} {'GPU' if size.gpus == 1 else 'GPUs'}"
     return text

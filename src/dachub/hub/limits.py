@@ -10,6 +10,7 @@ from typing import Any
 from dachub.hub import cgroups
 from dachub.hub.processes import ProcessSpawner
 from dachub.model.sessions import SessionDescription
+from dachub.model.units import spoken_memory
 
 GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "gate")
 """Waits for a line on its input before it becomes the server: what a person wrote runs only once
@@ -53,10 +54,10 @@ class LimitedSpawner(ProcessSpawner):
         """For the person: whether the kernel ended something for lack of memory; else nothing."""
         if self.session is None or not cgroups.here().kills(self.session.session_id):
             return ""
-        gib = self.session.memory_bytes / 1024**3
+        memory = spoken_memory(self.session.memory_bytes)
         return (
-            f"It needed more than the {gib:.3g} GiB of memory of the size '{self.session.size}', "
-            "so the system ended programs in it: choose a larger size, or load less at once. "
+            f"It needed more than the {memory} of memory of the size '{self.session.size}', so the "
+            "system ended programs in it: choose a larger size, or load less at once. "
         )
 
     def remove_groups(self) -> None:

@@ -17,11 +17,11 @@ from dachub.local import postgres
 from dachub.local.findings import Finding
 from dachub.local.layout import Layout
 from dachub.model.problems import DachubError, Unavailable
-from dachub.model.units import BYTES_PER_GIB
+from dachub.model.units import BYTES_PER_GB, spoken_bytes
 
-FREE_BYTES_NEEDED = 512 * 1024**2
+FREE_BYTES_NEEDED = BYTES_PER_GB // 2
 """With less the platform does not start: a full disk under a database costs more than a refusal."""
-FREE_BYTES_WISHED = 2 * BYTES_PER_GIB
+FREE_BYTES_WISHED = 2 * BYTES_PER_GB
 SOCKET_PATH_MAX = 107
 NOBODY = 65534
 PROGRAMS_OF_ROOT = {"setpriv": "util-linux", "useradd": "passwd"}
@@ -121,16 +121,16 @@ def check_free_disk(layout: Layout) -> Finding:
     """Whether there is room to work in."""
     nearest = next(at for at in [layout.data, *layout.data.parents] if at.exists())
     free_bytes = shutil.disk_usage(nearest).free
-    what = f"{free_bytes / BYTES_PER_GIB:.1f} GiB are free where {layout.data} lies."
+    what = f"{spoken_bytes(free_bytes)} are free where {layout.data} lies."
     if free_bytes >= FREE_BYTES_WISHED:
         return Finding(code="free-disk", severity="ok", what=what)
     short = free_bytes < FREE_BYTES_NEEDED
-    needed_gib = (FREE_BYTES_NEEDED if short else FREE_BYTES_WISHED) / BYTES_PER_GIB
+    needed = spoken_bytes(FREE_BYTES_NEEDED if short else FREE_BYTES_WISHED)
     return Finding(
         code="disk-full" if short else "disk-nearly-full",
         severity="error" if short else "warning",
         what=what,
-        why=f"dachub needs at least {needed_gib:.1f} GiB for its database and logs"
+        why=f"dachub needs at least {needed} for its database and logs"
         + (" to start." if short else " to be comfortable."),
         advice="Free some space, or choose another directory with --data.",
     )

@@ -8,9 +8,9 @@ MILLI_CORES_PER_CORE = 1000
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3600
 MILLI_CORE_SECONDS_PER_CORE_HOUR = MILLI_CORES_PER_CORE * SECONDS_PER_HOUR
-BYTES_PER_KIB = 1024
 BYTES_PER_MIB = 1024**2
 BYTES_PER_GIB = 1024**3
+BYTES_PER_GB = 10**9
 BYTES_PER_TB = 10**12
 
 
@@ -35,20 +35,32 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def spoken_bytes(amount_bytes: int) -> str:
-    """Bytes for people, in the largest binary unit of which there is one; at most two decimals."""
+def trimmed(value: float, decimals: int) -> str:
+    """A number for a sentence: so many decimals at most, and none that say nothing."""
+    return f"{value:,.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def spoken_bytes(amount_bytes: int, *, aligned: bool = False) -> str:
+    """Space on disk for people, in powers of ten, as disks are sold and space is awarded.
+
+    Parameters
+    ----------
+    aligned
+        For a column: always two decimals; else two at most.
+    """
     amount, unit = float(amount_bytes), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if abs(amount) < BYTES_PER_KIB:
+    for larger in ("kB", "MB", "GB", "TB"):
+        if abs(amount) < 1000:
             break
-        amount, unit = amount / BYTES_PER_KIB, larger
-    return f"{amount:,.2f}".rstrip("0").rstrip(".") + f" {unit}"
+        amount, unit = amount / 1000, larger
+    if unit == "bytes":
+        return f"{amount_bytes} bytes"
+    return f"{amount:,.2f} {unit}" if aligned else f"{trimmed(amount, 2)} {unit}"
 
 
-def spoken_terabytes(amount_bytes: int) -> str:
-    """Bytes in TB (10¹² bytes) if they are some, to two decimals exactly; empty for others."""
-    hundredths, rest = divmod(amount_bytes, BYTES_PER_TB // 100)
-    return "" if rest or not hundredths else f"{hundredths / 100:,g} TB"
+def spoken_memory(amount_bytes: int) -> str:
+    """Memory for people, in powers of two, as it is built and as kernels count it."""
+    return f"{trimmed(amount_bytes / BYTES_PER_GIB, 2)} GiB"
 
 
 def whole_second(moment: datetime) -> datetime:

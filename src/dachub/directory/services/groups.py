@@ -193,7 +193,8 @@ class GroupService:
         person = await self._people.identity_of(username)
         if person is None:
             raise NotFound(
-                f"There is no person '{clean(username, 40)}'. They must have signed in once."
+                f"There is no person '{clean(username, 40)}'. People are known from "
+                "their first sign-in on, or by a local account."
             )
         if person.disabled_at is not None and not by.is_administrator:
             raise Conflict(f"The account '{username}' is disabled; ask an administrator.")

@@ -19,6 +19,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
 from dachub.server.portal.pages import Visit, Visitor
+from dachub.server.portal.sentences import SENTENCES
 from dachub.server.portal.sessions import open_sessions
 from dachub.server.portal.tables import AskedSort, sorted_rows
 from dachub.server.status import status_of
@@ -125,6 +126,7 @@ async def audit(
     return visit.page(
         "audit.html",
         entries=entries[:AUDIT_PER_PAGE],
+        actions=sorted(SENTENCES),
         older=entries[AUDIT_PER_PAGE - 1].audit_id if len(entries) > AUDIT_PER_PAGE else None,
         paged=before is not None,
         filters={"user": user.strip(), "group": group.strip(), "action": action.strip()},

@@ -10,11 +10,10 @@ from dachub.model.units import midnight
 from dachub.server.api.parameters import SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.formats import WHEN_SPENT
+from dachub.server.portal.formats import EVERY, WHEN_SPENT
 from dachub.server.portal.forms import Change, Form, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import (
-    EVERY,
     EVERYTHING,
     UNITS,
     AdjustmentFields,

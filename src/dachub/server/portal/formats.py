@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from markupsafe import Markup
 
+from dachub.model.allocations import Recurrence
 from dachub.model.units import (
-    BYTES_PER_GIB,
     MILLI_CORES_PER_CORE,
     SECONDS_PER_HOUR,
     SECONDS_PER_MINUTE,
     core_hours,
     spoken_bytes,
-    spoken_terabytes,
+    trimmed,
 )
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 
@@ -23,14 +23,30 @@ WHEN_SPENT = {
     Policy.WARN: "people are only warned",
     Policy.ALLOW: "nothing happens",
 }
-DECIMALS_BELOW_CORE_HOURS = 1000
+EVERY = {
+    Recurrence.MONTH: "month",
+    Recurrence.QUARTER: "quarter",
+    Recurrence.YEAR: "year",
+    Recurrence.IRIS_YEAR: "IRIS year (from 1 October)",
+}
+SMALLEST = 0.005
+"""What would be rounded to nothing is told as less than the smallest number."""
+SENTENCE_DECIMALS = 3
+
+
+def _aligned(value: float) -> str:
+    """A number of a column: always two decimals; what is less than they show is said so."""
+    return "<0.01" if 0 < value < SMALLEST else f"{value:,.2f}"
 
 
 def hours(milli_core_seconds: int) -> str:
-    """Core-hours: three decimals below a thousand, one above."""
-    value = core_hours(milli_core_seconds)
-    decimals = 3 if abs(value) < DECIMALS_BELOW_CORE_HOURS else 1
-    return f"{value:,.{decimals}f}"
+    """Core-hours to two decimals; the exact time stands beside them."""
+    return _aligned(core_hours(milli_core_seconds))
+
+
+def core_clock(milli_core_seconds: int) -> str:
+    """Core time as ``h:mm:ss`` to the nearest second, for columns."""
+    return core_time(round(milli_core_seconds, -3))
 
 
 def core_time(milli_core_seconds: int) -> str:
@@ -41,25 +57,27 @@ def core_time(milli_core_seconds: int) -> str:
 
 
 def number(amount: int, resource: Resource) -> str:
-    """Amount of an allocation, in base units, as a number of the unit that people speak of."""
-    if resource is Resource.CORE_HOURS:
-        return hours(amount)
+    """Amount of an allocation, in base units, for a column; space says its unit itself."""
     if resource.is_time:
-        return f"{amount / resource.base_units:,.3f}"
-    return gib(amount)
+        return _aligned(amount / resource.base_units)
+    return space(amount)
+
+
+def measure(amount: int, resource: Resource) -> str:
+    """The same with the unit of what running servers consume."""
+    return f"{number(amount, resource)} {resource.unit}" if resource.is_time else space(amount)
 
 
 def quantity(amount: int, resource: Resource) -> str:
-    """The same with the unit."""
+    """An amount for a sentence: with its unit, and without decimals that say nothing."""
     match resource:
         case Resource.FILE_BYTES:
-            terabytes = spoken_terabytes(amount)
-            space = number(amount, resource)
-            return f"{terabytes} ({space}) of files" if terabytes else f"{space} of files"
+            return f"{spoken_bytes(amount)} of files"
         case Resource.DATABASE_BYTES:
-            return f"{number(amount, resource)} of databases"
+            return f"{spoken_bytes(amount)} of databases"
         case _:
-            return f"{number(amount, resource)} {resource.unit}"
+            value = trimmed(amount / resource.base_units, SENTENCE_DECIMALS)
+            return f"{value} {resource.unit}"
 
 
 def rules(policy: QuotaPolicy) -> str:
@@ -86,9 +104,19 @@ def origin(key: str) -> str:
     return "carried over" if key.startswith("carry-over") else names.get(key, key)
 
 
+def day(at: date) -> str:
+    """A day as people write it."""
+    return f"{at:%-d %b %Y}"
+
+
 def first_day(since: datetime) -> str:
     """The day on which a period begins."""
-    return since.astimezone(UTC).date().isoformat()
+    return day(since.astimezone(UTC).date())
+
+
+def last_day(until: datetime) -> str:
+    """The last day of a period that ends before ``until``."""
+    return first_day(until - timedelta(seconds=1))
 
 
 def duration(seconds: float) -> str:
@@ -98,19 +126,28 @@ def duration(seconds: float) -> str:
     return f"{hour:,}:{minute:02}:{second:02}"
 
 
-def gib(size_bytes: int) -> str:
-    """Bytes in GiB, two decimals at most; what would be 0 then in a smaller unit."""
-    if 0 < size_bytes < BYTES_PER_GIB // 100:
-        return spoken_bytes(size_bytes)
-    return f"{size_bytes / BYTES_PER_GIB:,.2f}".rstrip("0").rstrip(".") + " GiB"
+def space(size_bytes: int) -> str:
+    """Space on disk, for a column."""
+    return spoken_bytes(size_bytes, aligned=True)
 
 
 def moment(at: datetime) -> Markup:
-    """A moment to the second, in UTC, readable for people and machines."""
+    """A moment to the second, in UTC, where seconds count."""
     utc = at.astimezone(UTC)
-    return Markup(
-        '<time datetime="{}">{} <abbr title="Coordinated Universal Time">UTC</abbr></time>'
-    ).format(utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%Y-%m-%d %H:%M:%S"))
+    return _time(utc, f"{utc:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def when(at: datetime) -> Markup:
+    """A moment as people speak of it; the exact one shows when it is pointed at."""
+    utc = at.astimezone(UTC)
+    return _time(utc, f"{day(utc)}, {utc:%H:%M}")
+
+
+def _time(utc: datetime, text: str) -> Markup:
+    exact = utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>').format(
+        exact, utc, text
+    )
 
 
 def age(at: datetime, now: datetime) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dachub.model.allocations import Recurrence
 from dachub.model.units import (
-    BYTES_PER_GIB,
+    BYTES_PER_GB,
     BYTES_PER_TB,
     SECONDS_PER_HOUR,
     SECONDS_PER_MINUTE,
@@ -26,21 +26,14 @@ UNITS: dict[str, tuple[str, Resource, int]] = {
     "core-hours": ("core-hours", Resource.CORE_HOURS, 1),
     "gpu-hours": ("GPU-hours", Resource.GPU_HOURS, 1),
     "memory-hours": ("GiB-hours of memory", Resource.MEMORY_HOURS, 1),
-    "files-tb": ("TB of files (10¹² bytes)", Resource.FILE_BYTES, BYTES_PER_TB),
-    "files-gib": ("GiB of files", Resource.FILE_BYTES, BYTES_PER_GIB),
-    "databases-gib": ("GiB of databases", Resource.DATABASE_BYTES, BYTES_PER_GIB),
+    "files-tb": ("TB of files", Resource.FILE_BYTES, BYTES_PER_TB),
+    "files-gb": ("GB of files", Resource.FILE_BYTES, BYTES_PER_GB),
+    "databases-gb": ("GB of databases", Resource.DATABASE_BYTES, BYTES_PER_GB),
 }
 """Unit of a form -> what it is called, what it counts, and how many units of the service it is."""
 
 TIME_UNITS = {key: title for key, (title, resource, _) in UNITS.items() if resource.is_time}
 """Units of what running servers consume."""
-
-EVERY = {
-    Recurrence.MONTH: "month",
-    Recurrence.QUARTER: "quarter",
-    Recurrence.YEAR: "year",
-    Recurrence.IRIS_YEAR: "IRIS year (from 1 October)",
-}
 
 Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=3)]
 

@@ -22,7 +22,7 @@ from dachub.server.auth import PREFIX, Signer, authenticate
 from dachub.server.cookies import set_cookie
 from dachub.server.dependencies import CurrentProcess
 from dachub.server.factory import Process
-from dachub.server.portal import formats
+from dachub.server.portal import formats, sentences
 from dachub.server.portal.assets import asset_path
 from dachub.server.portal.tables import address
 
@@ -46,9 +46,11 @@ _templates.filters.update(
     {
         made.__name__: made
         for made in (
-            formats.core_time, formats.duration, formats.first_day, formats.gib, formats.hours,
-            formats.moment, formats.number, formats.origin, formats.quantity, formats.rules,
-            units.cores, units.last_day, units.share,
+            formats.core_clock, formats.core_time, formats.day, formats.duration,
+            formats.first_day, formats.hours, formats.last_day, formats.measure, formats.moment,
+            formats.number, formats.origin, formats.quantity, formats.rules, formats.space,
+            formats.when, sentences.actor, sentences.said, units.cores, units.share,
+            units.spoken_bytes, units.spoken_memory,
         )
     }
 )  # fmt: skip

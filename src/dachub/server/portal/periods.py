@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
 
 from dachub.model.problems import InvalidInput
+from dachub.server.portal.formats import day
 
 EARLIEST = date(2000, 1, 1)
 LONGEST_DAYS = 3660
@@ -52,8 +53,8 @@ class Period:
     def title(self) -> str:
         """Its days, for people."""
         if self.first == self.last:
-            return self.first.isoformat()
-        return f"{self.first.isoformat()} to {self.last.isoformat()}"
+            return day(self.first)
+        return f"{day(self.first)} to {day(self.last)}"
 
     @property
     def name(self) -> str:

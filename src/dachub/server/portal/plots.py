@@ -13,7 +13,7 @@ from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from bokeh.plotting import figure
 
 from dachub.model.storage import StorageSample
-from dachub.model.units import BYTES_PER_GIB, midnight
+from dachub.model.units import BYTES_PER_GB, midnight
 from dachub.model.units import core_hours as in_core_hours
 from dachub.server.portal.periods import Period
 from dachub.server.portal.stacks import Stack
@@ -38,7 +38,7 @@ LAYERS = {
 DAY_MILLISECONDS = 86_400_000
 DAYS_HEIGHT = 260
 DAY_TICKS = 4  # as many as have room on a telephone
-GIB_AXIS_MIN = 0.1  # below it all numbers of the axis would read 0
+GB_AXIS_MIN = 0.1  # below it all numbers of the axis would read 0
 
 
 def hours_stacked(stack: Stack, theme: Theme) -> Plot:
@@ -89,10 +89,10 @@ def hours_stacked(stack: Stack, theme: Theme) -> Plot:
 
 
 def bytes_over_time(samples: Sequence[StorageSample], period: Period, theme: Theme) -> Plot:
-    """What a place held on disk, in GiB: a point a day, the days between joined."""
+    """What a place held on disk, in GB: a point a day, the days between joined."""
     source: dict[str, list[Any]] = {
         "at": [sample.sampled_at for sample in samples],
-        "gib": [sample.allocated_bytes / BYTES_PER_GIB for sample in samples],
+        "gb": [sample.allocated_bytes / BYTES_PER_GB for sample in samples],
         "files": [sample.files for sample in samples],
         "name": [f"{sample.sampled_at:%Y-%m-%d %H:%M}" for sample in samples],
     }
@@ -102,20 +102,20 @@ def bytes_over_time(samples: Sequence[StorageSample], period: Period, theme: The
         x_range=(period.since, max(end, period.since + timedelta(days=1))),
     )  # fmt: skip
     data = ColumnDataSource(source)
-    plot.line(x="at", y="gib", source=data, color=COLOURS[theme]["bar"], line_width=2)
-    points = plot.scatter(x="at", y="gib", source=data, color=COLOURS[theme]["bar"], size=5)
+    plot.line(x="at", y="gb", source=data, color=COLOURS[theme]["bar"], line_width=2)
+    points = plot.scatter(x="at", y="gb", source=data, color=COLOURS[theme]["bar"], size=5)
     plot.add_tools(
         HoverTool(
             renderers=[points],
-            tooltips=[("At", "@name UTC"), ("GiB", "@gib{0,0.00}"), ("Files", "@files{0,0}")],
+            tooltips=[("At", "@name UTC"), ("GB", "@gb{0,0.00}"), ("Files", "@files{0,0}")],
         )
     )
-    plot.yaxis.axis_label = "GiB on disk"
+    plot.yaxis.axis_label = "GB on disk"
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
     plot.y_range.start = 0
     plot.xgrid.visible = False
-    if max(source["gib"], default=0) < GIB_AXIS_MIN:
-        plot.y_range.end = GIB_AXIS_MIN
+    if max(source["gb"], default=0) < GB_AXIS_MIN:
+        plot.y_range.end = GB_AXIS_MIN
     return _json(plot)
 
 

@@ -31,7 +31,7 @@ Before = Annotated[int | None, Query(ge=1)]
 
 
 class RequestFields(Fields):
-    """What is asked for; bytes in GiB."""
+    """What is asked for; bytes in GB."""
 
     resource: Resource
     amount: Amount
@@ -60,7 +60,7 @@ def typed_amount(amount: int, resource: Resource) -> str:
 
 
 def _spoken_amount(typed: Decimal, resource: Resource) -> Decimal:
-    """What was typed in the unit that the services take: bytes instead of GiB."""
+    """What was typed in the unit that the services take: bytes instead of GB."""
     return Decimal(int(typed * _per_unit(resource))) / resource.base_units
 
 

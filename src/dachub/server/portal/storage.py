@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from dachub.model.storage import StorageArea, StorageSample, StorageUse
-from dachub.model.units import BYTES_PER_GIB
+from dachub.model.units import BYTES_PER_GB
 from dachub.server.api.parameters import Reason
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
@@ -54,14 +54,14 @@ def _share(use: StorageUse) -> float:
 class LimitFields(Fields):
     """An exception from the site's limits; what is empty is as the site's."""
 
-    gib: float | None = Field(default=None, ge=0, le=2**30)
+    gigabytes: float | None = Field(default=None, ge=0, le=2**30)
     files: int | None = Field(default=None, ge=0, le=2**40)
     reason: Reason
 
     @property
     def limit_bytes(self) -> int | None:
         """The space, in bytes."""
-        return None if self.gib is None else round(self.gib * BYTES_PER_GIB)
+        return None if self.gigabytes is None else round(self.gigabytes * BYTES_PER_GB)
 
 
 def last_of_days(samples: Sequence[StorageSample]) -> list[StorageSample]:
