@@ -238,7 +238,11 @@ async def _requests(factory: Factory) -> None:
         await requests.ask(
             by, group="lenses", resource=Resource.CORE_HOURS, amount=amount, reason=reason
         )
-    first, second = (await requests.list(OPERATOR))[:1:-1]
+    await requests.ask(
+        meg, group="lenses", resource=Resource.CORE_HOURS, amount=150, own_limit=True,
+        reason="The last fields of my thesis.",
+    )  # fmt: skip
+    first, second = (await requests.list(OPERATOR, own_limit=False))[:1:-1]
     await requests.grant(OPERATOR, first.request_id, amount=200, reason="As far as there is any.")
     await requests.decline(OPERATOR, second.request_id, "Ask again when this is used up.")
 

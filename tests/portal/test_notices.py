@@ -103,6 +103,49 @@ async def test_a_member_asks_and_withdraws(portal: Portal) -> None:
     assert "Your request was withdrawn" in page.text
 
 
+async def test_a_member_asks_the_pi_for_a_higher_limit_of_their_own(portal: Portal) -> None:
+    requests = "/groups/clusters/requests"
+    page = await _send(
+        portal, "meg", requests, requests,
+        own_limit="true", resource="core-hours", amount="5.5", reason="My thesis",
+    )  # fmt: skip
+    assert "Your request was sent to the group&#39;s PI." in page.text
+    async with portal.process.factory() as factory:
+        (made,) = await factory.requests().list(OPERATOR, group="clusters")
+    async with portal.client("paul") as client:
+        page = await client.get(BASE + requests)
+    assert "5.5 core-hours more for meg" in page.text
+    assert "The limit is then 25.5 core-hours in each period." in page.text
+    grant = f"{requests}/{made.request_id}/grant"
+    done = await _send(portal, "paul", requests, grant, amount="4", reason="Enjoy")
+    assert "meg may use 4 core-hours more from now on." in done.text
+    again = await _send(portal, "paul", requests, grant, amount="4")
+    assert again.status_code == 409
+    assert "granted by paul already" in again.text
+    async with portal.client("meg") as client:
+        page = await client.get(BASE + requests)
+    assert "of the 24.00 core-hours that I may use in each period" in page.text
+
+
+async def test_who_has_no_limit_of_their_own_is_not_offered_to_raise_it(portal: Portal) -> None:
+    requests = "/groups/photoz/requests"
+    async with portal.client("meg") as client:
+        page = await client.get(BASE + requests)
+    assert "own_limit" not in page.text
+    refused = await _send(
+        portal, "meg", requests, requests,
+        own_limit="true", resource="core-hours", amount="5", reason="Mine",
+    )  # fmt: skip
+    assert refused.status_code == 409
+
+
+async def test_administrators_see_the_own_limit_of_who_asks_for_the_group(portal: Portal) -> None:
+    async with portal.client("admin") as client:
+        page = (await client.get(f"{BASE}/admin/requests")).text
+    assert "of 1,200.00 core-hours of their own limit. More for the group does not raise it" in page
+    assert "150 core-hours more for" not in page, "a PI decides on that"
+
+
 async def test_an_administrator_grants_once(portal: Portal) -> None:
     requests = "/groups/photoz/requests"
     await _send(
@@ -144,7 +187,7 @@ async def test_a_request_for_whatever_can_be_allocated_is_shown_with_its_unit(
         page = await client.get(f"{BASE}/admin/requests")
     assert page.status_code == 200
     for unit in ("core-hours", "GPU-hours", "GiB-hours of memory", "GB of files"):
-        assert f"Amount in {unit}" in page.text
+        assert f"How much more, in {unit}" in page.text
 
 
 @pytest.fixture

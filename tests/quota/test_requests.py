@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.accounting.conftest import ADMINISTRATOR
 from tests.quota.conftest import Services
@@ -15,7 +15,7 @@ from tests.quota.test_allocations import MEMBER, PI, START, STRANGER, create
 
 from dachub.config import Settings
 from dachub.directory.models import Principal, PrincipalKind
-from dachub.directory.tables import PersonRow
+from dachub.directory.tables import MembershipRow, PersonRow
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
 from dachub.model.notices import NoticeKind
@@ -23,7 +23,13 @@ from dachub.model.people import ClaimedMembership, LoginRecord, Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.usage import Policy, Resource
-from dachub.quota.models import InvalidAmount, NoAllocationInForce, RequestDecided, TooManyRequests
+from dachub.quota.models import (
+    InvalidAmount,
+    NoAllocationInForce,
+    NoOwnLimit,
+    RequestDecided,
+    TooManyRequests,
+)
 from dachub.quota.services.requests import A_DAY_MAX, OPEN_MAX
 from dachub.server.factory import Factory, Process
 from dachub.server.hubapi import HubAPI
@@ -176,9 +182,9 @@ async def test_only_members_ask_and_only_administrators_decide(
             await ask(services, by)
     request = await ask(services)
     for by in (MEMBER, PI, STRANGER, Principal("root-admin", PrincipalKind.SERVER, True)):
-        with pytest.raises(PermissionDenied):
+        with pytest.raises((PermissionDenied, NotFound)):
             await services.requests().grant(by, request.request_id)
-        with pytest.raises(PermissionDenied):
+        with pytest.raises((PermissionDenied, NotFound)):
             await services.requests().decline(by, request.request_id, "no")
 
 
@@ -287,3 +293,113 @@ async def test_two_administrators_at_once_decide_once(process: Process, clock: H
         (decided,) = await services.requests().list(operator)
     grown = 5 * HOUR if decided.state is RequestState.GRANTED else 0
     assert after.amount == allocation.amount + grown
+
+
+# --- A member's own limit ------------------------------------------------------------------------
+
+
+async def limited(services: Services, core_hours: int = 20) -> None:
+    await services.limits().set(
+        PI, "lensing", "grace", Resource.CORE_HOURS, core_hours, "So that all have some"
+    )
+
+
+async def limit_of_grace(services: Services) -> int | None:
+    found = await services.limits().list(MEMBER, "lensing")
+    return found[0].amount if found else None
+
+
+async def test_a_member_asks_the_pi_for_a_higher_limit_and_both_are_told(
+    services: Services, factory: Factory, lensing: str, administrator: None
+) -> None:
+    await limited(services)
+    request = await ask(services, amount="12.5", own_limit=True)
+    assert await told(factory, "ada") == [
+        "Weak lensing: @grace asks for 12.50 core-hours more of their own limit"
+    ]
+    assert await told(factory, "root-admin") == []
+    granted = await services.requests().grant(PI, request.request_id, amount=10, reason="Enjoy")
+    assert (granted.state, granted.granted) == (RequestState.GRANTED, 10 * HOUR)
+    assert granted.allocation_id is None
+    assert await limit_of_grace(services) == 30 * HOUR
+    latest = (await services.limits().history(PI, "lensing"))[0]
+    assert latest.reason == f"Request {request.request_id} of @grace: Enjoy"
+    assert await told(factory, "grace") == [
+        "Weak lensing: 10.00 core-hours more were granted for @grace"
+    ]
+    entries = await factory.audit().list(ADMINISTRATOR, group="lensing")
+    assert [entry.action for entry in entries] == [
+        "request-granted", "limit-set", "request-made", "limit-set",
+    ]  # fmt: skip
+    assert {entry.details.get("person") for entry in entries[::2]} == {"grace"}
+
+
+async def test_a_pi_declines_a_higher_limit(
+    services: Services, factory: Factory, lensing: str
+) -> None:
+    await limited(services)
+    request = await ask(services, own_limit=True)
+    await services.requests().decline(PI, request.request_id, "Others wait")
+    assert await limit_of_grace(services) == 20 * HOUR
+    assert await told(factory, "grace") == [
+        "Weak lensing: the request for 250.00 core-hours more for @grace was declined"
+    ]
+    with pytest.raises(RequestDecided):
+        await services.requests().grant(PI, request.request_id)
+
+
+async def test_pis_decide_on_limits_of_members_and_on_nothing_else(
+    services: Services, lensing: str
+) -> None:
+    await limited(services)
+    of_group, own = await ask(services), await ask(services, own_limit=True)
+    server = Principal("ada", PrincipalKind.SERVER, roles=PI.roles)
+    for by, request in ((PI, of_group), (MANAGER, own), (MEMBER, own), (server, own)):
+        with pytest.raises(PermissionDenied):
+            await services.requests().grant(by, request.request_id)
+        with pytest.raises(PermissionDenied):
+            await services.requests().decline(by, request.request_id, "no")
+    with pytest.raises(NotFound):
+        await services.requests().grant(STRANGER, own.request_id)
+    assert await limit_of_grace(services) == 20 * HOUR
+
+
+async def test_a_limit_that_is_not_there_is_not_raised(services: Services, lensing: str) -> None:
+    with pytest.raises(NoOwnLimit):
+        await ask(services, own_limit=True)
+    await limited(services)
+    with pytest.raises(NoOwnLimit):
+        await ask(services, resource=Resource.GPU_HOURS, own_limit=True)
+    request = await ask(services, own_limit=True)
+    await services.limits().set(PI, "lensing", "grace", Resource.CORE_HOURS, None, "No need")
+    with pytest.raises(NoOwnLimit):
+        await services.requests().grant(PI, request.request_id)
+    assert (await services.requests().show(PI, request.request_id)).state is RequestState.OPEN
+
+
+async def test_a_higher_limit_has_no_period(services: Services, lensing: str) -> None:
+    await limited(services)
+    request = await ask(services, own_limit=True)
+    with pytest.raises(InvalidInput, match="every period"):
+        await services.requests().grant(
+            PI, request.request_id, starts_at=START, ends_at=START + timedelta(days=1)
+        )
+
+
+async def test_without_a_pi_administrators_are_asked_for_a_higher_limit(
+    services: Services, factory: Factory, lensing: str, administrator: None, db: AsyncSession
+) -> None:
+    await limited(services)
+    await db.execute(update(MembershipRow).where(MembershipRow.role == "pi").values(role="member"))
+    await ask(services, own_limit=True)
+    assert len(await told(factory, "root-admin")) == 1
+    assert await told(factory, "ada") == []
+
+
+async def test_what_is_asked_for_the_group_and_for_oneself_is_told_apart(
+    services: Services, lensing: str
+) -> None:
+    await limited(services)
+    of_group, own = await ask(services), await ask(services, own_limit=True)
+    for own_limit, found in ((True, [own]), (False, [of_group]), (None, [own, of_group])):
+        assert await services.requests().list(PI, group="lensing", own_limit=own_limit) == found

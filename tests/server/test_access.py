@@ -54,6 +54,7 @@ def examples(world: World) -> dict[str, Example]:
     """One for each row of the table; the address is the row's where none is given."""
     session, other = f"/sessions/{world.session_id}", uuid4()
     request = f"/requests/{world.request_id}"
+    own_request = f"/requests/{world.own_request_id}"
     event = {
         "event_id": str(other),
         "kind": "requested",
@@ -135,6 +136,8 @@ def examples(world: World) -> dict[str, Example]:
         "GET /requests/{request_id}": ok(request),
         "POST /requests/{request_id}/grant": ok(f"{request}/grant", {}),
         "POST /requests/{request_id}/decline": ok(f"{request}/decline", {"reason": "no"}),
+        "POST /requests/{request_id}/grant?own": ok(f"{own_request}/grant", {}),
+        "POST /requests/{request_id}/decline?own": ok(f"{own_request}/decline", {"reason": "no"}),
         "POST /requests/{request_id}/withdraw": ok(f"{request}/withdraw"),
         "GET /reports/{quarter_name}": ok("/reports/2027Q1"),
         "GET /exports/differences": ok(
@@ -176,6 +179,12 @@ def examples(world: World) -> dict[str, Example]:
         ),
         "POST /groups/{slug}/requests/{request_id}/withdraw": ok(
             f"{group}{request}/withdraw", {}, 303
+        ),
+        "POST /groups/{slug}/requests/{request_id}/grant": ok(
+            f"{group}{own_request}/grant", {"amount": "5"}, 303
+        ),
+        "POST /groups/{slug}/requests/{request_id}/decline": ok(
+            f"{group}{own_request}/decline", {"reason": "no"}, 303
         ),
         "POST /admin/requests/{request_id}/grant": ok(
             f"/admin{request}/grant", {"amount": "5"}, 303

@@ -31,6 +31,7 @@ class World:
     allocation_id: int
     series_id: int
     request_id: int
+    own_request_id: int
     notice_id: int
     """A notice to mia."""
 
@@ -111,6 +112,10 @@ async def seed(process: Process) -> World:
         request = await services.requests().ask(
             mia, group=GROUP, resource=Resource.CORE_HOURS, amount=10, reason="the survey grew"
         )
+        await services.limits().set(OPERATOR, GROUP, "mia", Resource.CORE_HOURS, 5, "fair share")
+        own_request = await services.requests().ask(
+            mia, group=GROUP, resource=Resource.CORE_HOURS, amount=10, reason="mine", own_limit=True
+        )
         await services.notices().give(
             ["mia"], key="test", kind=NoticeKind.QUOTA, severity=Severity.WARNING,
             title="Nearly spent", text="Little is left.", group=GROUP,
@@ -139,5 +144,6 @@ async def seed(process: Process) -> World:
         allocation.allocation_id,
         series.series_id,
         request.request_id,
+        own_request.request_id,
         notice.notice_id,
     )

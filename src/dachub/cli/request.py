@@ -1,4 +1,4 @@
-"""``dachub request``: groups that ask for more."""
+"""``dachub request``: groups, and members with a limit, that ask for more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dachub.cli.output import Columns, print_list, print_one
 from dachub.cli.platform import operate
 from dachub.model.requests import AllocationRequest, RequestState
 
-app = typer.Typer(help="Groups that ask for more.", no_args_is_help=True)
+app = typer.Typer(help="Groups, and members with a limit, that ask for more.", no_args_is_help=True)
 Identifier = Annotated[int, typer.Argument(metavar="REQUEST", help="Its number.")]
 
 LIST: Columns[AllocationRequest] = {
@@ -23,6 +23,7 @@ LIST: Columns[AllocationRequest] = {
     "by": lambda request: request.username,
     "resource": lambda request: request.resource,
     "amount": lambda request: spoken(request.amount, request.resource),
+    "for": lambda request: "own limit" if request.own_limit else "group",
     "reason": lambda request: request.reason,
     "state": lambda request: request.state,
 }

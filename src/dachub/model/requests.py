@@ -1,4 +1,4 @@
-"""Requests of groups for more than they were given."""
+"""Requests for more than a group was given, or than a member of it may use."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ class RequestState(StrEnum):
 
 
 class AllocationRequest(BaseModel):
-    """Somebody asks for more of a resource for their group."""
+    """Somebody asks for more of a resource, for their group or of their own limit in it."""
 
     request_id: int
     group: str
     resource: Resource
     amount: int = Field(description="Asked for, in base units")
+    own_limit: bool = Field(
+        default=False, description="Asks for a higher limit of their own, not for the group"
+    )
     reason: str
     username: str = Field(description="Who asks")
     created_at: datetime

@@ -38,6 +38,12 @@ class NoAllocationInForce(Conflict):
     code = "no-allocation-in-force"
 
 
+class NoOwnLimit(Conflict):
+    """The member has no limit of their own that could be raised."""
+
+    code = "no-own-limit"
+
+
 class TooManyRequests(Conflict):
     """More requests of the group wait than anybody reads."""
 

@@ -68,7 +68,7 @@ class AdjustmentRow(Base):
 
 
 class AllocationRequestRow(Base):
-    """A request of a group for more, and the one decision on it."""
+    """A request for more, for a group or of one member's limit, and the one decision on it."""
 
     __tablename__ = "allocation_request"
     __table_args__ = (
@@ -91,6 +91,7 @@ class AllocationRequestRow(Base):
     group: Mapped[str] = mapped_column(ForeignKey("research_group.slug"))
     resource: Mapped[str] = mapped_column(String(30))
     amount: Mapped[int] = mapped_column(Numeric(38, 0))
+    own_limit: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[str]
     username: Mapped[str]
     created_at: Mapped[datetime]

@@ -224,7 +224,7 @@ class EnforcementService:
             title=told.title,
             text=told.text,
             group=position.group,
-            path=f"groups/{position.group}",
+            path=f"groups/{position.group}{'' if username == GROUP else '/requests'}",
         )
         await self._audit.record(
             BY,

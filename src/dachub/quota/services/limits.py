@@ -15,7 +15,7 @@ from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
 from dachub.model.usage import Resource
 from dachub.notices.services import NoticeService
-from dachub.quota.models import InvalidAmount
+from dachub.quota.models import InvalidAmount, NoOwnLimit
 from dachub.quota.services.allocations import base_units, checked_reason, spoken
 from dachub.quota.store.limits import LimitStore
 
@@ -45,10 +45,12 @@ class LimitService:
         resource: Resource,
         amount: Decimal | str | float | None,
         reason: str,
+        *,
+        tell: bool = True,
     ) -> MemberLimit:
         """Let a member use at most ``amount`` (in core-hours and the like) of each period.
 
-        ``None`` lifts the limit. The member is told.
+        ``None`` lifts the limit. The member is told, unless ``tell`` is false.
 
         Raises
         ------
@@ -58,9 +60,7 @@ class LimitService:
             If the person is no member of the group.
         InvalidAmount, InvalidInput
         """
-        by.require(group, Role.PI)
-        if by.kind is PrincipalKind.SERVER:
-            raise PermissionDenied("A server's own token cannot set limits; use one of your own.")
+        require_pi(by, group)
         if not resource.is_time:
             raise InvalidInput(f"Members have no limits of {resource.unit}.")
         limit = None if amount is None else base_units(amount, resource)
@@ -82,8 +82,39 @@ class LimitService:
             amount=None if amount is None else str(amount),
             reason=reason,
         )
-        await self._tell(made)
+        if tell:
+            await self._tell(made)
         return made
+
+    async def raise_by(
+        self, by: Principal, group: str, username: str, resource: Resource, more: int, reason: str
+    ) -> MemberLimit:
+        """Let a member use ``more`` (in base units) than now; who asked for it is told elsewhere.
+
+        Raises
+        ------
+        PermissionDenied, NotFound, InvalidAmount, InvalidInput
+        NoOwnLimit
+            If the member has no limit (any more).
+        """
+        limit = await self.of(group, username, resource)
+        amount = Decimal((limit.amount or 0) + more) / resource.base_units
+        return await self.set(by, group, username, resource, amount, reason, tell=False)
+
+    async def of(self, group: str, username: str, resource: Resource) -> MemberLimit:
+        """The limit in force of a member; asks nobody's rights.
+
+        Raises
+        ------
+        NoOwnLimit
+        """
+        for limit in await self._store.in_force([group]):
+            if (limit.username, limit.resource) == (username, resource):
+                return limit
+        raise NoOwnLimit(
+            f"{mention(username)} has no limit of {resource.unit} in the group '{group}' that "
+            "could be raised: what the group has may be used. For more of that ask for the group."
+        )
 
     async def list(self, by: Principal, group: str) -> Sequence[MemberLimit]:
         """Limits in force in a group: all for its managers, for members their own.
@@ -124,6 +155,18 @@ class LimitService:
             group=limit.group,
             path=f"groups/{limit.group}",
         )
+
+
+def require_pi(by: Principal, group: str) -> None:
+    """Raise unless ``by`` may decide on limits: a PI of the group in person, or who administers.
+
+    Raises
+    ------
+    PermissionDenied
+    """
+    by.require(group, Role.PI)
+    if by.kind is PrincipalKind.SERVER:
+        raise PermissionDenied("A server's own token cannot set limits; use one of your own.")
 
 
 def _own(by: Principal, group: str, limits: Sequence[MemberLimit]) -> Sequence[MemberLimit]:

@@ -1,4 +1,7 @@
-"""Requests for more: asked by who lacks it, decided once by an administrator, both told."""
+"""Requests for more: asked by who lacks it, decided once by who may give it, both told.
+
+More for a group is for administrators to give; a higher limit of one member, for the group's PIs.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from dachub.model.usage import AllocationRecord, Resource
 from dachub.notices.services import NoticeService
 from dachub.quota.models import InvalidAmount, NoAllocationInForce, RequestDecided, TooManyRequests
 from dachub.quota.services.allocations import ID_MAX, AllocationService, base_units, spoken
+from dachub.quota.services.limits import LimitService, require_pi
 from dachub.quota.store.requests import RequestStore
 
 LIST_MAX = 1000
@@ -35,6 +39,7 @@ class RequestService:
         self,
         store: RequestStore,
         allocations: AllocationService,
+        limits: LimitService,
         groups: GroupService,
         people: PeopleService,
         notices: NoticeService,
@@ -43,6 +48,7 @@ class RequestService:
     ) -> None:
         self._store = store
         self._allocations = allocations
+        self._limits = limits
         self._groups = groups
         self._people = people
         self._notices = notices
@@ -57,8 +63,11 @@ class RequestService:
         resource: Resource,
         amount: Decimal | str | float,
         reason: str,
+        own_limit: bool = False,
     ) -> AllocationRequest:
-        """Ask for ``amount`` more (in core-hours and the like); administrators and PIs are told.
+        """Ask for ``amount`` more (in core-hours and the like) for the group or as one's limit.
+
+        Administrators and PIs are told; of a member's limit the PIs alone, if there are any.
 
         Raises
         ------
@@ -66,6 +75,8 @@ class RequestService:
             Unless ``by`` belongs to the group.
         NotFound
             If there is no such group.
+        NoOwnLimit
+            If a higher limit is asked for by somebody who has none.
         InvalidAmount, InvalidInput
         TooManyRequests
         """
@@ -75,6 +86,8 @@ class RequestService:
             raise InvalidAmount("Ask for more than nothing.")
         reason = given_reason(reason, "Say why: who decides sees only what you write here.")
         title = await self._groups.title(group) or group
+        if own_limit:
+            await self._limits.of(group, by.name, resource)
         await self._store.lock_group(group)
         if await self._store.count_open(group) >= OPEN_MAX:
             raise TooManyRequests(
@@ -91,23 +104,20 @@ class RequestService:
             group=group,
             resource=resource,
             amount=wanted,
+            own_limit=own_limit,
             reason=reason,
             username=by.name,
             at=self._clock.now(),
         )
         await self._record(by, "request-made", made, amount=str(amount), reason=reason)
-        administrators = {*await self._people.administrators()}
-        pis = {*await self._groups.pis(group)}
-        for told, path in (
-            (administrators, "admin/requests"),
-            (pis - administrators, f"groups/{group}/requests"),
-        ):
+        more = f"{spoken(wanted, resource)} more{' of their own limit' if own_limit else ''}"
+        for told, path in await self._deciders(made):
             await self._notices.give(
                 told - {by.name},
                 key=f"request/{made.request_id}/made",
                 kind=NoticeKind.REQUEST,
                 severity=Severity.INFO,
-                title=f"{title}: {mention(by.name)} asks for {spoken(wanted, resource)} more",
+                title=f"{title}: {mention(by.name)} asks for {more}",
                 text=f"The reason given: {reason}",
                 group=group,
                 path=path,
@@ -127,30 +137,31 @@ class RequestService:
         """Give what was asked for, or another amount; the requester and the PIs are told.
 
         The allocation in force grows by it (of several the one that ends last); where a period is
-        named, a new allocation is made for that.
+        named, a new allocation is made for that. A member's own limit grows for all periods.
 
         Raises
         ------
-        PermissionDenied, NotFound, InvalidAmount, InvalidPeriod, InvalidInput
+        PermissionDenied
+            Unless ``by`` administers, or is PI and the member's own limit is asked for.
+        NotFound, InvalidAmount, InvalidPeriod, InvalidInput
         RequestDecided
             If it was decided or withdrawn, also just now by somebody else.
         NoAllocationInForce
             If there is none to grow, and no period is named for a new one.
+        NoOwnLimit
+            If the member's limit was lifted meanwhile.
         """
-        by.require_administrator()
-        request = await self._open(request_id)
+        request = await self._to_decide(by, request_id)
         granted = request.amount if amount is None else base_units(amount, request.resource)
         if granted <= 0:
             raise InvalidAmount("Grant more than nothing, or decline the request.")
         reason = clean(reason, REASON_MAX_CHARACTERS)
         asked_by = mention(request.username)
         why = f"Request {request_id} of {asked_by}: {reason or request.reason}"
-        allocation = await self._give(
+        allocation_id = await self._give(
             by, request, granted, why[:REASON_MAX_CHARACTERS], starts_at, ends_at
         )
-        return await self._decide(
-            by, request, RequestState.GRANTED, reason, granted, allocation.allocation_id
-        )
+        return await self._decide(by, request, RequestState.GRANTED, reason, granted, allocation_id)
 
     async def decline(self, by: Principal, request_id: int, reason: str) -> AllocationRequest:
         """Refuse a request; the requester and the PIs are told the reason.
@@ -159,9 +170,9 @@ class RequestService:
         ------
         PermissionDenied, NotFound, InvalidInput, RequestDecided
         """
-        by.require_administrator()
+        request = await self._to_decide(by, request_id)
         reason = given_reason(reason, "Give the reason: who asked is told.")
-        return await self._decide(by, await self._open(request_id), RequestState.DECLINED, reason)
+        return await self._decide(by, request, RequestState.DECLINED, reason)
 
     async def withdraw(self, by: Principal, request_id: int) -> AllocationRequest:
         """Take back one's own request.
@@ -197,6 +208,7 @@ class RequestService:
         *,
         group: str | None = None,
         state: RequestState | None = None,
+        own_limit: bool | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[AllocationRequest]:
@@ -217,9 +229,29 @@ class RequestService:
             groups=None if by.is_administrator else managed,
             group=group,
             state=state,
+            own_limit=own_limit,
             before=before,
             limit=max(1, min(limit, LIST_MAX)),
         )
+
+    async def _deciders(self, request: AllocationRequest) -> Sequence[tuple[set[str], str]]:
+        """Who is told of a request, with the page on which they find it."""
+        of_group = f"groups/{request.group}/requests"
+        pis = {*await self._groups.pis(request.group)}
+        if request.own_limit and pis - {request.username}:
+            return [(pis, of_group)]
+        administrators = {*await self._people.administrators()}
+        decided_at = of_group if request.own_limit else "admin/requests"
+        return [(administrators, decided_at), (pis - administrators, of_group)]
+
+    async def _to_decide(self, by: Principal, request_id: int) -> AllocationRequest:
+        """An open request that ``by`` may decide on, and nobody else until our transaction ends."""
+        if not by.is_administrator:
+            request = await self.show(by, request_id)
+            if not request.own_limit:
+                by.require_administrator()
+            require_pi(by, request.group)
+        return await self._open(request_id)
 
     async def _open(self, request_id: int) -> AllocationRequest:
         """An open request, which nobody else decides on until our transaction ends."""
@@ -236,6 +268,26 @@ class RequestService:
         return request
 
     async def _give(
+        self,
+        by: Principal,
+        request: AllocationRequest,
+        granted: int,
+        reason: str,
+        starts_at: datetime | None,
+        ends_at: datetime | None,
+    ) -> int | None:
+        """Give it; returns the allocation that has it, if one has."""
+        if request.own_limit:
+            if starts_at is not None or ends_at is not None:
+                raise InvalidInput("A limit holds for every period: give none.")
+            await self._limits.raise_by(
+                by, request.group, request.username, request.resource, granted, reason
+            )
+            return None
+        given = await self._allocate(by, request, granted, reason, starts_at, ends_at)
+        return given.allocation_id
+
+    async def _allocate(
         self,
         by: Principal,
         request: AllocationRequest,
@@ -297,11 +349,12 @@ class RequestService:
 
     async def _tell(self, request: AllocationRequest) -> None:
         asked = spoken(request.amount, request.resource)
+        whose = f" for {mention(request.username)}" if request.own_limit else ""
         title = await self._groups.title(request.group) or request.group
         if request.granted is None:
-            said, severity = f"the request for {asked} more was declined", Severity.WARNING
+            said, severity = f"the request for {asked} more{whose} was declined", Severity.WARNING
         else:
-            said = f"{spoken(request.granted, request.resource)} more were granted"
+            said = f"{spoken(request.granted, request.resource)} more were granted{whose}"
             severity = Severity.INFO
         text = f"{mention(request.username)} had asked for {asked}: {request.reason}"
         if request.decided_by and request.decision_reason:
@@ -327,6 +380,7 @@ class RequestService:
             group=request.group,
             request=request.request_id,
             resource=request.resource.value,
+            **({"person": request.username} if request.own_limit else {}),
             **{key: value for key, value in details.items() if value not in (None, "")},
         )
 

@@ -92,6 +92,7 @@ class Quota:
         return RequestService(
             self._requests,
             self.allocations(),
+            self.limits(),
             self._groups,
             self._people,
             self._notices,

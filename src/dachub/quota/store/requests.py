@@ -32,6 +32,7 @@ class RequestStore:
         group: str,
         resource: Resource,
         amount: int,
+        own_limit: bool,
         reason: str,
         username: str,
         at: datetime,
@@ -41,6 +42,7 @@ class RequestStore:
             group=group,
             resource=resource.value,
             amount=amount,
+            own_limit=own_limit,
             reason=reason,
             username=username,
             created_at=at,
@@ -105,12 +107,13 @@ class RequestStore:
         groups: Collection[str] | None,
         group: str | None,
         state: RequestState | None,
+        own_limit: bool | None,
         before: int | None,
         limit: int,
     ) -> list[AllocationRequest]:
         """Requests, newest first: of ``username``, and all of ``groups`` (all there are: ``None``).
 
-        ``group`` and ``state`` choose among them.
+        ``group``, ``state`` and ``own_limit`` choose among them.
         """
         query = select(Row).order_by(Row.request_id.desc()).limit(limit)
         if groups is not None:
@@ -119,6 +122,8 @@ class RequestStore:
             query = query.where(Row.group == group)
         if state is not None:
             query = query.where(Row.state == state.value)
+        if own_limit is not None:
+            query = query.where(Row.own_limit == own_limit)
         if before is not None:
             query = query.where(Row.request_id < before)
         rows = await self._session.scalars(query.execution_options(populate_existing=True))
@@ -131,6 +136,7 @@ def _request(row: Row) -> AllocationRequest:
         group=row.group,
         resource=Resource(row.resource),
         amount=row.amount,
+        own_limit=row.own_limit,
         reason=row.reason,
         username=row.username,
         created_at=row.created_at,

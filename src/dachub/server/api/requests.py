@@ -1,4 +1,4 @@
-"""Requests of groups for more."""
+"""Requests for more."""
 
 from __future__ import annotations
 
@@ -29,12 +29,16 @@ class NewRequest(BaseModel):
     resource: Resource = Resource.CORE_HOURS
     amount: Amount
     reason: Reason
+    own_limit: bool = Field(
+        default=False, description="For a higher limit of one's own, which the PI decides on"
+    )
 
 
 class Granting(BaseModel):
     """What is given: what was asked for, unless another amount is named.
 
-    It is added to the group's allocation in force; with a period, a new one is made.
+    It is added to the member's own limit if that was asked for, else to the group's allocation in
+    force; with a period, a new one is made.
     """
 
     model_config = ConfigDict(extra="forbid")

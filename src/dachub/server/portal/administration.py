@@ -57,7 +57,9 @@ async def overview(visit: Visitor, factory: Services) -> Response:
         "overview.html",
         health=await status_of(visit.process),
         awards=await factory.awards().standing(visit.caller),
-        requests=await factory.requests().list(visit.caller, state=RequestState.OPEN),
+        requests=await factory.requests().list(
+            visit.caller, state=RequestState.OPEN, own_limit=False
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""*Group, Requests*: asking for more; *Administration, Requests*: deciding on it."""
+"""*Group, Requests*: asking for more, and what its PIs decide; *Administration, Requests*."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from dachub.directory.services.text import REASON_MAX_CHARACTERS
+from dachub.model.allocations import MemberBalance
+from dachub.model.people import Role
 from dachub.model.requests import AllocationRequest, RequestState
 from dachub.model.units import midnight
 from dachub.model.usage import Resource
 from dachub.server.api.parameters import Reason, SmallIdPath
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Change, Fields, Form, Submitted, answered, changed_once
+from dachub.server.portal.forms import Fields, Form, Page, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
 from dachub.server.portal.grants import after, unit_of
 from dachub.server.portal.pages import Visit, Visitor
@@ -36,6 +38,7 @@ class RequestFields(Fields):
     resource: Resource
     amount: Amount
     reason: Reason
+    own_limit: bool = False
 
 
 class GrantFields(Fields):
@@ -80,13 +83,26 @@ async def _group_page(
     found = await factory.requests().list(
         visit.caller, group=slug, before=before, limit=REQUESTS_PER_PAGE + 1
     )
+    limits = await factory.quota().members(visit.caller, slug)
+    own = [limit for limit in limits if limit.username == visit.caller.name]
+    decides = visit.caller.has(slug, Role.PI)
+    waiting = (
+        await factory.requests().list(
+            visit.caller, group=slug, state=RequestState.OPEN, own_limit=True
+        )
+        if decides
+        else []
+    )
     has_gpus = any(size.gpus for size in visit.process.settings.servers.sizes)
     resources = [Resource.CORE_HOURS, *([Resource.GPU_HOURS] if has_gpus else [])]
     return visit.page(
         "group-requests.html",
         **frame,
         **_paged(found, before),
-        limits=await factory.quota().members(visit.caller, slug),
+        **_to_decide(waiting, limits, form),
+        decides=decides,
+        own=own,
+        own_resources=[(each.resource.value, each.resource.unit) for each in own],
         resources=[(each.value, unit_of(each)[0]) for each in (*resources, Resource.FILE_BYTES)],
         form=form,
         status=form.status,
@@ -122,13 +138,14 @@ async def ask(slug: Slug, visit: Visitor, form: Submitted) -> Response:
             resource=fields.resource,
             amount=_spoken_amount(fields.amount, fields.resource),
             reason=fields.reason,
+            own_limit=fields.own_limit,
         )
-        return "Your request was sent to the administrators. You will be told what they decide."
+        whom = "the group's PI" if fields.own_limit else "the administrators"
+        return f"Your request was sent to {whom}. You will be told what they decide."
 
-    page = partial(_group_page, visit, slug)
-    return await answered(
-        visit, form, "request", changed_once(visit, form, change), page, f"groups/{slug}/requests"
-    )
+    page, path = partial(_group_page, visit, slug), f"groups/{slug}/requests"
+    name = "own-limit" if "own_limit" in form.values else "request"
+    return await answered(visit, form, name, changed_once(visit, form, change), page, path)
 
 
 @router.post("/groups/{slug}/requests/{request_id}/withdraw")
@@ -139,6 +156,26 @@ async def withdraw(slug: Slug, request_id: SmallIdPath, visit: Visitor, _: Submi
     return visit.redirect(f"groups/{slug}/requests", "Your request was withdrawn.")
 
 
+@router.post("/groups/{slug}/requests/{request_id}/grant")
+async def raise_limit(
+    slug: Slug, request_id: SmallIdPath, visit: Visitor, form: Submitted
+) -> Response:
+    """Grant a member a higher limit of their own."""
+    visit.caller.require(slug, Role.PI)
+    page = partial(_group_page, visit, slug)
+    return await _grant(visit, request_id, form, page, f"groups/{slug}/requests")
+
+
+@router.post("/groups/{slug}/requests/{request_id}/decline")
+async def keep_limit(
+    slug: Slug, request_id: SmallIdPath, visit: Visitor, form: Submitted
+) -> Response:
+    """Decline a member's request for a higher limit of their own."""
+    visit.caller.require(slug, Role.PI)
+    page = partial(_group_page, visit, slug)
+    return await _decline(visit, request_id, form, page, f"groups/{slug}/requests")
+
+
 # --- Of the service ------------------------------------------------------------------------------
 
 
@@ -147,24 +184,46 @@ async def _admin_page(
 ) -> Response:
     visit.caller.require_administrator()
     service = factory.requests()
-    waiting = await service.list(visit.caller, state=RequestState.OPEN, limit=REQUESTS_PER_PAGE)
+    waiting = await service.list(
+        visit.caller, state=RequestState.OPEN, own_limit=False, limit=REQUESTS_PER_PAGE
+    )
     found = await service.list(visit.caller, before=before, limit=REQUESTS_PER_PAGE + 1)
-    concerned = {request.request_id for request in waiting}
+    limits = [
+        limit
+        for group in sorted({request.group for request in waiting})
+        for limit in await factory.quota().members(visit.caller, group)
+    ]
     return visit.page(
         "requests.html",
-        waiting=waiting,
-        # Decided meanwhile by somebody else: there is no form any more to show it at.
-        problem="" if _number(form) in concerned else form.message,
+        **_to_decide(waiting, limits, form),
         **_paged(found, before),
-        unit_of=unit_of,
-        typed_amount=typed_amount,
         form=form,
         status=form.status,
     )
 
 
+def _to_decide(
+    waiting: Sequence[AllocationRequest], limits: Sequence[MemberBalance], form: Form
+) -> dict[str, object]:
+    """What the forms of decisions need, with the own limits of those who ask."""
+    own = {(limit.group, limit.username, limit.resource): limit for limit in limits}
+    concerned = {request.request_id for request in waiting}
+    return {
+        "waiting": [
+            (request, own.get((request.group, request.username, request.resource)))
+            for request in waiting
+        ],
+        # Decided meanwhile by somebody else: there is no form any more to show it at.
+        "problem": form.message if _number(form) not in {0, *concerned} else "",
+        "unit_of": unit_of,
+        "typed_amount": typed_amount,
+    }
+
+
 def _number(form: Form) -> int:
-    return int(form.name.rpartition("-")[2] or 0)
+    """Of the request that a form decides on; 0 for a form that asks."""
+    number = form.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 @router.get("/admin/requests")
@@ -176,7 +235,23 @@ async def all_requests(visit: Visitor, factory: Services, before: Before = None)
 @router.post("/admin/requests/{request_id}/grant")
 async def grant(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
     """Grant a request, as it is or changed."""
+    visit.caller.require_administrator()
+    page = partial(_admin_page, visit)
+    return await _grant(visit, request_id, form, page, "admin/requests")
 
+
+@router.post("/admin/requests/{request_id}/decline")
+async def decline(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
+    """Decline a request; who asked is told why."""
+    visit.caller.require_administrator()
+    page = partial(_admin_page, visit)
+    return await _decline(visit, request_id, form, page, "admin/requests")
+
+
+# --- Deciding ------------------------------------------------------------------------------------
+
+
+async def _grant(visit: Visit, request_id: int, form: Form, page: Page, path: str) -> Response:
     async def change(factory: Factory) -> str:
         fields = form.read(GrantFields)
         request = await factory.requests().show(visit.caller, request_id)
@@ -188,26 +263,20 @@ async def grant(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Res
             starts_at=midnight(fields.first) if fields.first else None,
             ends_at=after(fields.last) if fields.last else None,
         )
-        return f"{request.group} was given {fields.amount} {unit_of(request.resource)[0]} more."
+        given = f"{fields.amount} {unit_of(request.resource)[0]} more"
+        if request.own_limit:
+            return f"{request.username} may use {given} from now on."
+        return f"{request.group} was given {given}."
 
-    return await _decided(visit, form, f"grant-{request_id}", change)
+    name = f"grant-{request_id}"
+    return await answered(visit, form, name, changed_once(visit, form, change), page, path)
 
 
-@router.post("/admin/requests/{request_id}/decline")
-async def decline(request_id: SmallIdPath, visit: Visitor, form: Submitted) -> Response:
-    """Decline a request; who asked is told why."""
-
+async def _decline(visit: Visit, request_id: int, form: Form, page: Page, path: str) -> Response:
     async def change(factory: Factory) -> str:
         reason = form.read(RefusalFields).reason
         decided = await factory.requests().decline(visit.caller, request_id, reason)
         return f"The request was declined; {decided.username} is told why."
 
-    return await _decided(visit, form, f"decline-{request_id}", change)
-
-
-async def _decided(visit: Visit, form: Form, name: str, change: Change) -> Response:
-    visit.caller.require_administrator()
-    page = partial(_admin_page, visit)
-    return await answered(
-        visit, form, name, changed_once(visit, form, change), page, "admin/requests"
-    )
+    name = f"decline-{request_id}"
+    return await answered(visit, form, name, changed_once(visit, form, change), page, path)
