@@ -40,13 +40,27 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012
 
 
+_SERVER = {
+    "timezone": "UTC",
+    "statement_timeout": "60s",
+    "lock_timeout": "10s",
+    # Our statements are short, but over a large ledger long ones are expected: compiling one, or
+    # starting helpers for it, took longer than most of them.
+    "jit": "off",
+    "max_parallel_workers_per_gather": 0,
+    # So much as a year's sums of all people need to be added up without sorting them on disk.
+    "work_mem": "16MB",
+    # A stream is read to its end, so it is not planned for having the first rows soon.
+    "cursor_tuple_fraction": 1,
+}
+"""How PostgreSQL is to treat our connections."""
+
+
 def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """Engine for ``url`` (``postgresql://...``), in UTC, with time limits on waiting.
 
     A connection that died with the server is noticed before it is used, by its socket: asking the
     server would be three questions, as many as half a decision on a start.
-    PostgreSQL compiles no statements: ours are short, but over a large ledger it expects long ones.
-    It plans for all of a stream, not for having the first rows soon.
     """
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
@@ -59,8 +73,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 60_000,
-            "options": "-c timezone=UTC -c jit=off -c statement_timeout=60000"
-            " -c lock_timeout=10000 -c cursor_tuple_fraction=1",
+            "options": " ".join(f"-c {name}={value}" for name, value in _SERVER.items()),
         },
     )
     event.listen(engine.sync_engine, "checkout", _require_alive)

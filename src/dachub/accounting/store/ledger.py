@@ -120,11 +120,12 @@ _SUMS: Mapping[type[UsageSums], str] = {
     UsageGroupDayRow: _GROUP_DAYS,
 }
 """What usage is summed in, and what it must be; all but the first are sums of the first."""
-# For all of the ledger at once: PostgreSQL may use more memory, and must not expect that looking up
-# millions of sessions one by one is quick.
+# For all of the ledger at once: PostgreSQL may use more memory and helpers, and must not expect
+# that looking up millions of sessions one by one is quick.
 _LONG = """
     select set_config('statement_timeout', '1h', true), set_config('work_mem', '128MB', true),
-           set_config('enable_nestloop', 'off', true)
+           set_config('enable_nestloop', 'off', true),
+           set_config('max_parallel_workers_per_gather', '2', true)
 """
 
 
