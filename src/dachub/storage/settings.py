@@ -36,10 +36,14 @@ class StorageSettings(Section):
     )
     every_seconds: int = Field(default=3600, ge=60, description="How often a place is measured")
     files_per_second: int = Field(
-        default=100_000, ge=100, description="A walk looks at no more files than this a second"
+        default=1_000_000, ge=100, description="A walk looks at no more files than this a second"
     )
     processes: int = Field(
-        default=2, ge=1, le=64, description="A walk uses up to so many processes of low priority"
+        default=4,
+        ge=1,
+        le=64,
+        description="A walk uses up to so many processes of low priority, each of which asks the "
+        "file system one thing at a time",
     )
     stale_seconds: int = Field(
         default=6 * 3600, ge=60, description="Figures older than this keep nobody from anything"

@@ -8,14 +8,16 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from dachub.infra.files import write_private
 from dachub.storage.samplers.folders import Folders
+from dachub.storage.samplers.stretches import Stretch
 from dachub.storage.samplers.walk import Left, Part
 
 NAMES_IN_PART = 64
-"""A part starts with so many directories at most: the rest is for the other processes."""
+"""A part starts with so many directories at most, with fewer when fewer are left."""
 
 
 @dataclass(slots=True)
@@ -35,19 +37,24 @@ class Cursor:
     linked: dict[int, int] = field(default_factory=dict)
     folders: Folders = field(default_factory=Folders)
 
-    def take(self) -> list[Left]:
-        """Take what one part starts with, of what came first."""
+    def take(self, among: int = 1) -> list[Left]:
+        """Take what one part starts with, of what came first; ``among`` are to end together."""
+        waiting = sum(_weight(left) for _, left in islice(self.left, NAMES_IN_PART * among))
+        most = min(NAMES_IN_PART, 1 + waiting // (2 * among - 1))
         taken: list[Left] = []
         count = 0
-        while self.left and count < NAMES_IN_PART:
-            path, names = self.left.popleft()
-            if names is not None:
-                room = NAMES_IN_PART - count
-                if len(names) > room:
-                    self.left.appendleft((path, names[room:]))
-                names = names[:room]
-            count += 1 if names is None else len(names)
-            taken.append((path, names))
+        while self.left and count < most:
+            path, left = self.left[0]
+            if isinstance(left, Stretch) and taken:
+                break
+            self.left.popleft()
+            if isinstance(left, list):
+                room = most - count
+                if len(left) > room:
+                    self.left.appendleft((path, left[room:]))
+                left = left[:room]
+            taken.append((path, left))
+            count += _weight(left)
         return taken
 
     def add(self, part: Part) -> None:
@@ -107,17 +114,33 @@ def cursor_path(directory: Path, name: str) -> Path:
     return directory / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
 
 
+def _weight(left: list[bytes] | Stretch | None) -> int:
+    """How many directories it stands for; a stretch is enough for a part."""
+    if isinstance(left, Stretch):
+        return NAMES_IN_PART
+    return 1 if left is None else len(left)
+
+
 def _plain(left: Left) -> list[object]:
-    path, names = left
-    return [os.fsdecode(path), None if names is None else [os.fsdecode(name) for name in names]]
+    path, what = left
+    if isinstance(what, list):
+        return [os.fsdecode(path), [os.fsdecode(name) for name in what]]
+    if isinstance(what, Stretch):
+        return [os.fsdecode(path), {"position": what.position, "entries": what.entries}]
+    return [os.fsdecode(path), None]
 
 
 def _left(plain: list[object]) -> Left:
-    path, names = plain
+    path, what = plain
     if not isinstance(path, str):
         raise TypeError(path)
-    if names is None:
-        return os.fsencode(path), None
-    if not isinstance(names, list):
-        raise TypeError(names)
-    return os.fsencode(path), [os.fsencode(name) for name in names]
+    if isinstance(what, list):
+        return os.fsencode(path), [os.fsencode(name) for name in what]
+    if isinstance(what, dict):
+        entries = what["entries"]
+        return os.fsencode(path), Stretch(
+            int(what["position"]), None if entries is None else int(entries)
+        )
+    if what is not None:
+        raise TypeError(what)
+    return os.fsencode(path), None

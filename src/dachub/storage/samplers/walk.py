@@ -21,26 +21,26 @@ from operator import attrgetter
 from stat import S_IFREG, S_ISDIR
 
 from dachub.storage.samplers.folders import Folders
+from dachub.storage.samplers.stretches import Entry, Given, Stretch, divided
 
 BLOCK_BYTES = 512
 """Unit of ``st_blocks``."""
-CHUNK_FILES = 1000
-"""So many files are looked at between two looks at the clock."""
+CHUNK_FILES = 100
+"""So many files are looked at between two looks at the clock; more fit no processor's cache."""
 DEPTH_MAX = 64
 """Directories open at once; what lies deeper is left to another part."""
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _MODE, _NAMES = attrgetter("st_mode"), attrgetter("st_nlink")
 _BLOCKS, _SIZE = attrgetter("st_blocks"), attrgetter("st_size")
-_Entry = os.DirEntry[str]
 
-Left = tuple[bytes, list[bytes] | None]
-"""A directory, and which directories in it are left; ``None``: it is left itself."""
+Left = tuple[bytes, list[bytes] | Stretch | None]
+"""A directory, and what of it is left: directories in it, or a stretch; ``None``: all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much one part does at most; it ends after the directory in which it is spent."""
+    """How much one part does at most; it ends soon after it is spent."""
 
     files: int
     seconds: float
@@ -120,13 +120,15 @@ class _Walk:
         used_seconds = time.monotonic() - self._since
         return self._looked_at >= self._budget.files or used_seconds >= self._budget.seconds
 
-    def _below(self, path: bytes, names: list[bytes] | None) -> None:
-        """Count a directory, or some of the directories in it, with all that is below."""
+    def _below(self, path: bytes, left: list[bytes] | Stretch | None) -> None:
+        """Count a directory, or what is left of it, with all that is below."""
         handle = self._open_path(path)
         if handle is None:
             return
-        if names is None:
-            names = self._scan(handle, path)
+        if isinstance(left, Stretch) and left.entries is None:
+            self._divide(handle, path, left.position)
+            return
+        names = left if isinstance(left, list) else self._scan(handle, path, left)
         stack = [_Open(handle, path, names)]
         try:
             while stack and not self._is_spent():
@@ -147,6 +149,15 @@ class _Walk:
         finally:
             for each in stack:
                 self._leave(each)
+
+    def _divide(self, handle: int, path: bytes, position: int) -> None:
+        """Leave the rest of a large directory in stretches, for all processes."""
+        try:
+            self._part.left += [(path, stretch) for stretch in divided(handle, position)]
+        except OSError:
+            self._part.unreadable += 1
+        finally:
+            os.close(handle)
 
     def _leave(self, directory: _Open) -> None:
         os.close(directory.handle)
@@ -179,23 +190,22 @@ class _Walk:
             return None
         return inner
 
-    def _scan(self, handle: int, path: bytes) -> list[bytes]:
-        """Count what is in a directory; returns the directories in it."""
+    def _scan(self, handle: int, path: bytes, stretch: Stretch | None = None) -> list[bytes]:
+        """Count what is in a directory, or in a stretch of it; returns the directories there."""
         part, inner = self._part, list[bytes]()
         files = blocks = size = 0
-        if not path:  # the root's own entry is in no directory that is counted
+        if stretch is None and not path:  # the root's own entry is in no directory that is counted
             own = os.fstat(handle)
             files, blocks, size = 1, own.st_blocks, own.st_size
         try:
-            with os.scandir(handle) as entries:
-                while chunk := list(islice(entries, CHUNK_FILES)):
-                    self._keep_pace(len(chunk))
-                    found = self._look_at(chunk)
-                    if not _are_plain_files(found):
-                        found = list(self._sort(chunk, found, path, inner))
-                    files += len(found)
-                    blocks += sum(map(_BLOCKS, found))
-                    size += sum(map(_SIZE, found))
+            for chunk in self._chunks(handle, path, stretch):
+                self._keep_pace(len(chunk))
+                found = self._look_at(chunk)
+                if not _are_plain_files(found):
+                    found = list(self._sort(chunk, found, path, inner))
+                files += len(found)
+                blocks += sum(map(_BLOCKS, found))
+                size += sum(map(_SIZE, found))
         except OSError:
             part.unreadable += 1
         part.files += files
@@ -204,7 +214,26 @@ class _Walk:
         part.folders.add(path, blocks, files)
         return inner
 
-    def _look_at(self, chunk: list[_Entry]) -> list[os.stat_result]:
+    def _chunks(self, handle: int, path: bytes, stretch: Stretch | None) -> Iterator[list[Entry]]:
+        """What to look at next; once the budget is spent, what the kernel gave not yet is left."""
+        given: Given | None = None
+        to_come = None
+        if stretch is not None:
+            to_come = stretch.entries
+            os.lseek(handle, stretch.position, os.SEEK_SET)
+        with os.scandir(handle) as listed:
+            entries: Iterator[Entry] = islice(listed, to_come)
+            while chunk := list(islice(entries, CHUNK_FILES)):
+                if to_come is not None:
+                    to_come -= len(chunk)
+                yield chunk
+                if given is None and self._is_spent():
+                    given = Given(entries, handle)
+                    entries = iter(given)
+        if given is not None and given.position is not None:
+            self._part.left.append((path, Stretch(given.position, to_come)))
+
+    def _look_at(self, chunk: list[Entry]) -> list[os.stat_result]:
         """What each entry is; what is gone or unreadable leaves ``chunk``."""
         try:
             return [entry.stat(follow_symlinks=False) for entry in chunk]
@@ -213,7 +242,7 @@ class _Walk:
             chunk[:] = [entry for entry, found in pairs if found]
             return [found for _, found in pairs if found]
 
-    def _look_at_one(self, entry: _Entry) -> os.stat_result | None:
+    def _look_at_one(self, entry: Entry) -> os.stat_result | None:
         try:
             return entry.stat(follow_symlinks=False)
         except FileNotFoundError:
@@ -223,7 +252,7 @@ class _Walk:
             return None
 
     def _sort(
-        self, chunk: list[_Entry], found: list[os.stat_result], path: bytes, inner: list[bytes]
+        self, chunk: list[Entry], found: list[os.stat_result], path: bytes, inner: list[bytes]
     ) -> Iterator[os.stat_result]:
         """What counts here: neither other file systems nor, yet, files with several names."""
         for entry, each in zip(chunk, found, strict=True):

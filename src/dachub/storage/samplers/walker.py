@@ -21,9 +21,10 @@ from dachub.storage.samplers.walk import BLOCK_BYTES, Budget, Left, Part, walk_p
 
 LARGEST = 20
 FIRST_PART_FILES = 5000
-"""Smaller places are not worth a second process."""
+FIRST_PART_SECONDS = 0.2
+"""Places that take less are not worth a second process."""
 PART_FILES = 50_000
-PART_SECONDS = 2.0
+PART_SECONDS = 0.5
 SAVE_EVERY_SECONDS = 10.0
 SAVE_SHARE = 20
 """Saving takes at most one part in so many of the time."""
@@ -100,7 +101,7 @@ class Walk:
     def _walk(self, root: bytes, cursor: Cursor, remembered: Path) -> bool:
         """Walk until all is done, or the turn is over; then the cursor is on disk."""
         skip = mounted_below(root)
-        budget = Budget(FIRST_PART_FILES, PART_SECONDS, self._files_per_second)
+        budget = Budget(FIRST_PART_FILES, FIRST_PART_SECONDS, self._files_per_second)
         cursor.add(walk_part(root, cursor.take(), skip, budget))
         budget = Budget(PART_FILES, PART_SECONDS, self._files_per_second / self._processes)
         turn_ends = time.monotonic() + self._turn_seconds
@@ -109,7 +110,7 @@ class Walk:
         while running or cursor.left:
             is_over = time.monotonic() >= turn_ends
             while cursor.left and len(running) < self._processes and not is_over:
-                taken = cursor.take()
+                taken = cursor.take(self._processes)
                 running[self._start(root, taken, skip, budget)] = taken
             if not running:
                 break
