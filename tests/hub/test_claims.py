@@ -15,7 +15,7 @@ from dachub.hub.claims import (
     is_administrator,
     read_claims,
 )
-from dachub.hub.outbox import now
+from dachub.hub.clock import now
 from dachub.hub.settings import EntryRule, OpenIDSettings, Preset
 from dachub.model.names import USERNAME_MAX, is_username, unique_username
 from dachub.model.people import LoginRecord, Role

@@ -14,7 +14,8 @@ import pytest
 from tests.harness.waiting import until
 from tests.hub.running import RunningHub
 
-from dachub.hub.outbox import Letter, Outbox, now
+from dachub.hub.clock import now
+from dachub.hub.outbox import Letter, Outbox
 from dachub.model.people import HubPerson, LoginRecord, RefusalRecord
 from dachub.model.sessions import EndReason, SessionDescription
 

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from tests.harness.fake_service import FakeService
 from tests.hub.running import PYTHONPATH, TOKEN
 
+from dachub.hub.clock import now
 from dachub.hub.delivery import Delivery
-from dachub.hub.outbox import Letter, Outbox, now
+from dachub.hub.outbox import Letter, Outbox
 from dachub.hub.service import Service, ServiceDown
 from dachub.model.people import HubPerson, LoginRecord, RefusalRecord
 from dachub.model.sessions import EndReason, SessionDescription, SessionEvent

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tests.hub.running import free_port
 
-from dachub.hub.outbox import Outbox, now
+from dachub.hub.clock import now
+from dachub.hub.outbox import Outbox
 from dachub.hub.people import People
 from dachub.hub.service import Service
 from dachub.model.people import (

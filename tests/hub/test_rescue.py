@@ -21,7 +21,7 @@ from tests.harness.waiting import until
 from tests.hub.running import RunningHub, Visitor, account
 from tests.hub.test_spawning import final
 
-from dachub.hub import homes, scratch
+from dachub.hub.machine import homes, scratch
 from dachub.hub.settings import RescueSettings
 from dachub.model.sessions import EndReason, EventKind, SessionEvent
 from dachub.model.usage import GroupBalance

@@ -17,7 +17,7 @@ from tests.harness.full_disk import fill, small_disk
 from tests.hub.running import RunningHub
 from tests.hub.test_rescue import RESCUE, disks, person
 
-from dachub.hub.accounts import ensure_account, ensure_home
+from dachub.hub.machine.accounts import ensure_account, ensure_home
 from dachub.storage.services import FolderService
 from dachub.storage.settings import StorageSettings
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dachub.config import ListenSettings, Settings, TLSSettings
-from dachub.hub.cgroups import ControlGroups
+from dachub.hub.machine.cgroups import ControlGroups
 from dachub.local import checks, doctor
 from dachub.local.findings import Finding, StartRefused, refuse_on_errors
 from dachub.local.layout import SECRETS, Layout

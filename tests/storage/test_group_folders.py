@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from dachub.hub.accounts import ensure_account
+from dachub.hub.machine.accounts import ensure_account
 from dachub.model.names import UNIX_GROUP
 from dachub.storage.folders import acl
 from dachub.storage.folders.acl import Tag

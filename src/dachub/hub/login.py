@@ -18,8 +18,8 @@ from tornado import web  # type: ignore[attr-defined]
 
 from dachub.hub import runtime
 from dachub.hub.claims import Claims, check_entry, is_administrator, read_claims
+from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
-from dachub.hub.outbox import now
 from dachub.hub.people import LOCAL_ISSUER
 from dachub.hub.provider import (
     ClientRefused,

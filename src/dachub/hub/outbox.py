@@ -10,11 +10,12 @@ import asyncio
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 from uuid import UUID, uuid4
 
+from dachub.hub.clock import now
 from dachub.hub.storage import OutboxStatus, Storage, Write, moment, text
 from dachub.model.people import HubPerson, LoginRecord, RefusalRecord
 from dachub.model.sessions import EndReason, EventKind, SessionDescription, SessionEvent
@@ -40,11 +41,6 @@ _FORGET = (
     "DELETE FROM identity WHERE username = :name",
     "DELETE FROM person WHERE username = :name",
 )
-
-
-def now() -> datetime:
-    """Now, in UTC, cut to the whole second."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)

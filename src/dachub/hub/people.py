@@ -13,7 +13,8 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from pydantic import ValidationError
 
-from dachub.hub.outbox import Outbox, now
+from dachub.hub.clock import now
+from dachub.hub.outbox import Outbox
 from dachub.hub.service import LOCAL_ACCOUNTS, Service, ServiceDown, ServiceRefused
 from dachub.hub.settings import LoginSettings
 from dachub.model.names import group_slug, unique_username

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
-from dachub.hub import cgroups, scratch
+from dachub.hub.clock import now
 from dachub.hub.delivery import Delivery
 from dachub.hub.logs import end_request
-from dachub.hub.outbox import OpenSession, Outbox, now
+from dachub.hub.machine import cgroups, scratch
+from dachub.hub.machine.processes import end_session_processes
+from dachub.hub.outbox import OpenSession, Outbox
 from dachub.hub.people import Passwords, People
-from dachub.hub.processes import end_session_processes
 from dachub.hub.provider import Provider
 from dachub.hub.service import Service
 from dachub.hub.settings import HubSettings, OpenIDSettings

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from tornado import web  # type: ignore[attr-defined]
 
 from dachub.hub import environment, runtime
+from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
-from dachub.hub.outbox import now
 from dachub.hub.service import ServiceDown, ServiceRefused
 from dachub.model.people import HubPerson
 from dachub.model.problems import DachubError, InvalidInput, Unavailable

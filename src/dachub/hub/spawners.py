@@ -13,10 +13,11 @@ from typing import IO, Any
 
 from jupyterhub.utils import random_port
 
-from dachub.hub import homes, runtime, scratch
-from dachub.hub.accounts import ensure_account, ensure_home, known_account, link_groups
-from dachub.hub.limits import LimitedSpawner
-from dachub.hub.processes import end_session_processes
+from dachub.hub import runtime
+from dachub.hub.machine import homes, scratch
+from dachub.hub.machine.accounts import ensure_account, ensure_home, known_account, link_groups
+from dachub.hub.machine.limits import LimitedSpawner
+from dachub.hub.machine.processes import end_session_processes
 from dachub.hub.sessions import SessionMixin
 from dachub.hub.settings import LocalSpawnSettings
 from dachub.model.names import UNIX_GROUP
@@ -33,7 +34,7 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
 
     As root every person has a Unix account; else all servers share the hub's account and their
     owners are not protected from each other. What of a size is enforced,
-    :meth:`~dachub.hub.cgroups.ControlGroups.enforcement` says.
+    :meth:`~dachub.hub.machine.cgroups.ControlGroups.enforcement` says.
     """
 
     _log_start = 0

@@ -13,7 +13,7 @@ import httpx
 
 from dachub import config, migrations
 from dachub.config import Settings, openid_client_secret
-from dachub.hub import cgroups
+from dachub.hub.machine import cgroups
 from dachub.hub.settings import OpenIDSettings
 from dachub.local import checks
 from dachub.local.findings import Finding

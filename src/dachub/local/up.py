@@ -17,7 +17,7 @@ import httpx
 
 from dachub import config, migrations
 from dachub.config import Settings, external_database_url
-from dachub.hub import cgroups
+from dachub.hub.machine import cgroups
 from dachub.infra.files import write_private
 from dachub.local import checks, firstrun
 from dachub.local.findings import StartRefused, refuse_on_errors

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from jupyterhub.spawner import LocalProcessSpawner
 
-from dachub.hub import cgroups
-from dachub.hub.outbox import now
+from dachub.hub.clock import now
+from dachub.hub.machine import cgroups
 
 PROC = Path("/proc")
 SESSION_VARIABLE = "DACHUB_SESSION"

@@ -1,7 +1,7 @@
 """Looks at a home as its owner: a program, whose argument is the home.
 
 It runs as the person before their server does, so it knows only the standard library. What it
-prints is for :mod:`dachub.hub.homes`.
+prints is for :mod:`dachub.hub.machine.homes`.
 """
 
 import json

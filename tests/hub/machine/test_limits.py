@@ -16,8 +16,8 @@ from tests.harness.witness import TINY_SERVER
 from tests.hub.running import RunningHub
 from tests.hub.test_spawning import final
 
-from dachub.hub import cgroups
-from dachub.hub.processes import process_identity
+from dachub.hub.machine import cgroups
+from dachub.hub.machine.processes import process_identity
 from dachub.model.sessions import EndReason, EventKind
 
 MIB = 1024**2

@@ -7,8 +7,8 @@ import subprocess
 from contextlib import suppress
 from typing import Any
 
-from dachub.hub import cgroups
-from dachub.hub.processes import ProcessSpawner
+from dachub.hub.machine import cgroups
+from dachub.hub.machine.processes import ProcessSpawner
 from dachub.model.sessions import SessionDescription
 from dachub.model.units import spoken_memory
 

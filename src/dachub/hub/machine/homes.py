@@ -29,7 +29,7 @@ class HomeSilent(Unavailable):
 
 
 class Room(BaseModel):
-    """What :mod:`dachub.hub.probe` saw; without a home only the error."""
+    """What :mod:`dachub.hub.machine.probe` saw; without a home only the error."""
 
     error: int
     free_bytes: int | None = None

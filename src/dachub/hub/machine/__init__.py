@@ -1,0 +1,1 @@
+"""People's servers on one machine: accounts, homes, processes, limits; nothing of events."""
