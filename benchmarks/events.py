@@ -18,7 +18,12 @@ from dachub import migrations
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine, session_maker, transaction
-from dachub.model.sessions import EventKind, SessionDescription, SessionEvent
+from dachub.model.sessions import (
+    EventKind,
+    SessionDescription,
+    SessionEvent,
+    new_session_id,
+)
 from dachub.server.factory import Factory
 
 NOW = datetime(2027, 3, 10, 12, tzinfo=UTC)
@@ -109,7 +114,7 @@ def batches(count: int, size: int, now: datetime = NOW) -> list[Batch]:
         requested_at = now - timedelta(days=30, seconds=-(number % 2_000_000))
         started_at = requested_at + timedelta(seconds=4)
         session = SessionDescription(
-            session_id=uuid4(),
+            session_id=new_session_id(),
             username=f"user-{number % 40}",
             group=f"group-{number % 8}",
             size="small",

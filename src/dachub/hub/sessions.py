@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from jupyterhub.utils import maybe_future
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from dachub.hub.logs import begin_request
 from dachub.hub.service import ServiceDown, ServiceRefused
 from dachub.model.people import HubPerson
 from dachub.model.problems import DachubError, InvalidInput, Unavailable
-from dachub.model.sessions import EndReason, SessionDescription
+from dachub.model.sessions import EndReason, SessionDescription, new_session_id
 from dachub.model.site import (
     RESCUE_SIZE,
     ChoiceRefused,
@@ -291,7 +291,7 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     def _describe(self, choice: ResolvedChoice) -> SessionDescription:
         return SessionDescription(
-            session_id=uuid4(),
+            session_id=new_session_id(),
             username=self.user.name,
             group=choice.group,
             server_name=self.name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -14,6 +16,19 @@ from dachub.model.units import whole_second
 
 Moment = Annotated[AwareDatetime, AfterValidator(whole_second)]
 """A moment in UTC, cut to the whole second."""
+
+
+def new_session_id() -> UUID:
+    """An id that sorts by the millisecond in which it was made (UUID version 7, RFC 9562).
+
+    So sessions of a day lie side by side in the ledger's indexes. With ids at random each one
+    touched pages of its own, and a ledger of years had to write ten times as much.
+    """
+    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
+    chance = secrets.randbits(74)
+    return UUID(
+        int=milliseconds << 80 | 7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+    )
 
 
 class Kind(StrEnum):
