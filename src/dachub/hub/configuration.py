@@ -17,6 +17,7 @@ from dachub.hub.bar import links
 from dachub.hub.claims import reading_of
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
 from dachub.hub.logs import EcsFile
+from dachub.hub.notices import Pressing
 from dachub.hub.service import PORTAL_PATH, SERVICE
 from dachub.hub.sessions import QUEUE_SECONDS
 from dachub.hub.settings import HubSettings
@@ -212,6 +213,7 @@ def _pages(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.template_vars = {
         "site": settings.site,
         "root": f"{base}/",
+        "pressing": lambda user: Pressing(runtime.current().service, user.name) if user else None,
         "bar": lambda user: links(administers=user.admin) if user else [],
         "portal_url": base + PORTAL_PATH,
         "our_static": f"{base}/hub/{STATIC}/",

@@ -64,7 +64,7 @@ async def options_form(spawner: Any) -> str:
         chosen_size=_preset(last.size, [size.name for size in sizes]),
         chosen_environment=_preset(last.environment, [one.name for one in environments]),
         notices=[*offer.notices, *_about_last(spawner.user.name)],
-        portal_path=PORTAL_PATH,
+        portal_url=PORTAL_PATH,
         available=available,
         site=live.settings.site,
         username=spawner.user.name,

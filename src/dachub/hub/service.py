@@ -110,9 +110,13 @@ class Service:
         answer = await self._send("POST", "/sessions/authorize", body=request)
         return _parsed(Decision, answer)
 
-    async def start_options(self, username: str) -> StartOptions:
+    async def start_options(
+        self, username: str, timeout_seconds: float | None = None
+    ) -> StartOptions:
         """What the start page offers a person."""
-        answer = await self._send("GET", f"/hub/people/{username}/start-options")
+        answer = await self._send(
+            "GET", f"/hub/people/{username}/start-options", timeout_seconds=timeout_seconds
+        )
         return _parsed(StartOptions, answer)
 
     async def record_login(self, record: LoginRecord) -> HubPerson:
