@@ -21,6 +21,7 @@ from dachub.directory.services import AuditService
 from dachub.directory.store.audit import AuditStore
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine, session_maker, transaction
+from dachub.model.notices import NoticeKind
 from dachub.model.people import Role
 from dachub.model.problems import PermissionDenied
 from dachub.model.sessions import EventKind, SessionDescription, SessionRecord
@@ -152,6 +153,40 @@ async def test_each_step_is_told_once_and_audited(
         "quota-stopping", "quota-warned", "quota-warned",
     ]  # fmt: skip
     assert {one.actor for one in entries if one.action.startswith("quota-")} == {"service:quota"}
+
+
+async def test_after_a_stop_its_owner_is_told_once_what_happened(
+    watchman: Watchman, describe: Describe
+) -> None:
+    await give(watchman, 0.5)
+    session = await runs(watchman, describe)
+    while not await watchman.stopped():
+        await watchman.minutes(1)
+    start = (await watchman.due(session)).started_at
+    assert start is not None
+    end = watchman.clock.now()
+    await watchman.services.ledger().apply(life(session, start, end))
+    watchman.vigil = Vigil()  # killed here: the next process has to tell
+    await watchman.minutes(3)
+    [notice, *_] = await watchman.services._notices.unread("grace")
+    assert notice.title == f"Your server 'default' was stopped at {end:%H:%M} UTC"
+    assert notice.kind is NoticeKind.STOP
+    assert "is used up. Your files are as they were" in notice.text
+    assert [title for title in await watchman.told() if "was stopped" in title] == [notice.title]
+
+
+async def test_who_stopped_the_server_oneself_is_not_told_of_it(
+    watchman: Watchman, describe: Describe
+) -> None:
+    await give(watchman, 0.5)
+    session = await runs(watchman, describe)
+    while not (await watchman.due(session)).stop_due_at:
+        await watchman.minutes(1)
+    start = (await watchman.due(session)).started_at
+    assert start is not None
+    await watchman.services.ledger().apply(life(session, start, watchman.clock.now()))
+    await watchman.minutes(3)
+    assert not [title for title in await watchman.told() if "was stopped" in title]
 
 
 async def test_more_granted_takes_the_notice_back(watchman: Watchman, describe: Describe) -> None:

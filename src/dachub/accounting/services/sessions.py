@@ -13,7 +13,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.infra.clock import Clock
 from dachub.model.people import Role
 from dachub.model.problems import InvalidInput, NotFound, PermissionDenied
-from dachub.model.sessions import SessionRecord
+from dachub.model.sessions import EndReason, SessionRecord
 
 LIMIT_MAX = 1000
 EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
@@ -154,6 +154,10 @@ class SessionService:
     async def running(self, username: str | None = None) -> Sequence[SessionRecord]:
         """Sessions, all or a person's, that have started and not ended; asks nobody's rights."""
         return await self._store.records(now=self._clock.now(), username=username, state="running")
+
+    async def stopped(self, reason: EndReason, since: datetime) -> Sequence[SessionRecord]:
+        """Sessions stopped for a reason that ended after a moment; asks nobody's rights."""
+        return await self._store.stopped(reason, since, self._clock.now())
 
     async def latest(self, username: str) -> SessionRecord | None:
         """The session that a person requested last; asks nobody's rights."""

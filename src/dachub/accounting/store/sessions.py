@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import ChargedSession, Segment
 from dachub.accounting.store.corrections import correction_of, latest_corrections
-from dachub.accounting.tables import SegmentRow, SessionRow
+from dachub.accounting.tables import NAMED, SegmentRow, SessionRow
 from dachub.infra.bulk import rows_of
 from dachub.model.sessions import Correction, CorrectionAction, EndReason, Kind, SessionRecord
 from dachub.model.units import core_seconds
@@ -153,6 +153,17 @@ class SessionStore:
             .where(SessionRow.ended_at.is_(None), SessionRow.stop_due_at <= now)
             .order_by(SessionRow.stop_due_at)
         )
+
+    async def stopped(
+        self, reason: EndReason, since: datetime, now: datetime
+    ) -> list[SessionRecord]:
+        """Sessions of people with names that were stopped for a reason and ended after a moment."""
+        found = await self._fetch(
+            _select(now)
+            .where(NAMED, SessionRow.ended_at > since, SessionRow.stop_due_reason == reason)
+            .order_by(SessionRow.ended_at, SessionRow.session_id)
+        )
+        return [session for session in found if session.end_reason is reason]
 
     async def count_open(self) -> dict[tuple[str, ...], int]:
         """(state, size) -> sessions that start or run."""

@@ -44,6 +44,8 @@ WORKER = "enforce"
 GROUP = ""
 """In the place of a username: the group itself."""
 Account = tuple[str, Resource, str]
+LATE_ENDS = timedelta(hours=1)
+"""So much before the last look a server may have ended that is heard of only now."""
 BY = Principal("service:quota", PrincipalKind.OPERATOR)
 
 log = structlog.get_logger(__name__)
@@ -95,8 +97,10 @@ class EnforcementService:
         """
         if not await self._standings.try_lock():
             return vigil, "another process is enforcing"
+        before = await self._standings.watch()
         watch, held = await self._judge(vigil)
         await self._standings.put_watch(watch)
+        await self._tell_stopped((before or watch).run_at - LATE_ENDS)
         # After a doubt every notice counts anew.
         noticed = {} if watch.doubt else vigil.noticed
         if held:
@@ -280,6 +284,24 @@ class EnforcementService:
             "goes on.",
             group=session.group,
         )
+
+    async def _tell_stopped(self, since: datetime) -> None:
+        """Tell each person once of each server that was stopped, also while nothing is enforced."""
+        stopped = await self._sessions.stopped(EndReason.QUOTA, since)
+        contacts = await self._groups.contacts({session.group for session in stopped})
+        for session in stopped:
+            pis = contacts.get(session.group, Contacts()).pis
+            told = wording.stopped(session, wording.whom(pis, self._site_contact))
+            await self._notices.give(
+                [session.username],
+                key=f"quota-stopped/{session.session_id}",
+                kind=NoticeKind.STOP,
+                severity=told.severity,
+                title=told.title,
+                text=told.text,
+                group=session.group,
+                path=f"sessions/{session.session_id}",
+            )
 
     async def _withdraw(self, session: SessionRecord) -> None:
         with suppress(NotFound):

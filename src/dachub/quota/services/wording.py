@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dachub.model.notices import Severity
+from dachub.model.sessions import SessionRecord
 from dachub.model.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 from dachub.model.usage import QuotaState, Resource
 from dachub.quota.services.balance import Pool
@@ -188,6 +189,18 @@ def member_step(position: Position, member: MemberPosition, step: Step, ask: str
                 f"Your {unit} in {group} are used up; your servers will be stopped",
                 f"{used} What you run on it is stopped in {notice}: save your work. {more}",
             )
+
+
+def stopped(session: SessionRecord, ask: str) -> Told:
+    """The notice that the owner of a server gets after it was stopped."""
+    name = session.server_name or "default"
+    at = f" at {session.ended_at:%H:%M} UTC" if session.ended_at else ""
+    return Told(
+        Severity.WARNING,
+        f"Your server '{name}' was stopped{at}",
+        f"The computing time that you may use on {session.group} is used up. Your files are as "
+        f"they were; what was not saved is gone. For more, ask {ask}.",
+    )
 
 
 def _used(position: Position) -> str:
