@@ -8,7 +8,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test test-kill bench lint format docs lock clean
+.PHONY: help up environments test-environments test test-kill bench lint format reference docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -42,7 +42,10 @@ format: test-environments ## Format the code
 bench: test-environments ## Measure; docs/performance.md says what is measured
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: test-environments ## Build the documentation into docs/_build/html
+reference: test-environments ## Write the pages of the documentation that are made of the program
+	$(BIN)/python -m scripts.reference
+
+docs: reference ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
 lock: environments ## Write the hashed lock files anew, with the newest releases (ARGS="--upgrade")

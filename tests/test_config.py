@@ -59,6 +59,13 @@ def test_first_file_changes_nothing_and_uncommented_is_the_default() -> None:
     assert Settings.model_validate(tree) == Settings()
 
 
+def test_first_file_says_what_values_are_allowed() -> None:
+    text = config.commented_text()
+    assert "# TCP port (1 to 65535)" in text
+    assert "# How often a place is measured (at least 60)" in text
+    assert "does not answer (one of allow, deny)" in text
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from pydantic import BaseModel
+from scripts.reference import PAGES
 
 from dachub.cli.main import app
 from dachub.config import Settings, section_in
@@ -74,6 +75,11 @@ def test_every_command_and_setting_is_in_the_built_pages(built: Path) -> None:
     shown = (built / "configuration.html").read_text()
     names = {key.rsplit(".", 1)[-1] for key, _ in settings(Settings)}
     assert {name for name in names if name not in shown} == set()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_made_of_the_program_is_current(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "run: make reference"
 
 
 def test_every_page_is_reached_from_the_first() -> None:

@@ -9,12 +9,14 @@ import difflib
 import ipaddress
 import os
 from collections.abc import Hashable, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 from urllib.parse import quote, urlsplit
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dachub.directory.settings import DirectorySettings
@@ -403,6 +405,31 @@ def external_database_url(
 # --- Writing -------------------------------------------------------------------------------------
 
 
+def bounds(field: FieldInfo) -> str:
+    """What a setting may be, where its type allows more than it does; else nothing."""
+    choices = _choices(field.annotation)
+    if choices:
+        return f"one of {', '.join(choices)}"
+    limits = {
+        name: limit
+        for rule in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if (limit := getattr(rule, name, None)) is not None
+    }
+    if limits.keys() == {"ge", "le"}:
+        return f"{limits['ge']} to {limits['le']}"
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    return ", ".join(f"{words[name]} {limit}" for name, limit in limits.items())
+
+
+def _choices(annotation: object) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [str(choice.value) for choice in annotation]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
+
+
 def commented_text() -> str:
     """Text of a first ``dachub.yaml``: every setting explained, with its default, commented out."""
     lines = [
@@ -422,7 +449,8 @@ def _commented(section: type[BaseModel], indent: str) -> list[str]:
     lines: list[str] = []
     for name, field in section.model_fields.items():
         inner = section_in(field.annotation)
-        lines.append(f"#{indent}# {field.description}")
+        allowed = f" ({said})" if (said := bounds(field)) else ""
+        lines.append(f"#{indent}# {field.description}{allowed}")
         if inner is not None and isinstance(field.default, BaseModel | None):
             lines += [f"#{indent}{name}:", *_commented(inner, indent + "  ")]
             continue
