@@ -78,8 +78,10 @@ class RetentionService:
             if records.personal.goes:
                 await self._records.delete(records, rows)
                 return
-            for row in rows:
-                await self._records.change(records, row, await self._nameless(records, row))
+            given = await self._instead(records, rows)
+            await self._records.change(
+                records, [(row, _nameless(records, row, given)) for row in rows]
+            )
 
         without = [key for name, key in spared if name == table]
         rows = await self._records.overdue(records, before, limit, without)
@@ -91,22 +93,20 @@ class RetentionService:
             )  # fmt: skip
         return len(rows)
 
-    async def _nameless(self, records: Records, row: Row) -> Mapping[str, Any]:
-        """What changes in a row so that it names nobody."""
-        personal, values = records.personal, emptied(records)
-        for column in personal.names:
-            username = row[column]
-            if username is None:
-                continue
-            pseudonym = await self._pseudonym(records, column, username)
-            values[column] = pseudonym
-            # Who only did it may be called like a word of the text.
-            written = username if column == personal.person else mention(username)
-            for name in personal.documents:
-                values[name] = without_name(
-                    values.get(name, row[name]), naming_pattern([written]), [username], pseudonym
-                )
-        return values
+    async def _instead(
+        self, records: Records, rows: Sequence[Row]
+    ) -> Mapping[tuple[str, str], str]:
+        """(column, name) -> what takes the place of the name there."""
+        named = {
+            (column, row[column])
+            for row in rows
+            for column in records.personal.names
+            if row[column] is not None
+        }
+        return {
+            (column, username): await self._pseudonym(records, column, username)
+            for column, username in sorted(named)
+        }
 
     async def _pseudonym(self, records: Records, column: str, username: str) -> str:
         if username.startswith("operator:"):
@@ -117,3 +117,22 @@ class RetentionService:
         if is_username(username) and (part_of_key or await self._people.is_registered(username)):
             return await self._pseudonyms.give(username)
         return UNKNOWN_PERSON
+
+
+def _nameless(records: Records, row: Row, given: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """A row's values so that it names nobody."""
+    personal = records.personal
+    values = {name: row[name] for name in (*personal.names, *personal.documents)}
+    values |= emptied(records)
+    for column in personal.names:
+        username = row[column]
+        if username is None:
+            continue
+        values[column] = pseudonym = given[column, username]
+        # Who only did it may be called like a word of the text.
+        written = username if column == personal.person else mention(username)
+        for name in personal.documents:
+            values[name] = without_name(
+                values[name], naming_pattern([written]), [username], pseudonym
+            )
+    return values

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     Tuple,
     and_,
+    bindparam,
     cast,
     delete,
     false,
@@ -253,10 +254,20 @@ class RecordStore:
         """Act on rows; gives those with which it does not go, and why."""
         return await in_parts(self._session, rows, act)
 
-    async def change(self, records: Records, row: Row, values: Mapping[str, Any]) -> None:
-        """Change one row."""
+    async def change(
+        self, records: Records, changes: Sequence[tuple[Row, Mapping[str, Any]]]
+    ) -> None:
+        """Change rows, the same columns of each."""
+        keys = list(records.table.primary_key.columns)
         await self._session.execute(
-            update(records.table).where(records.key == records.key_of(row)).values(values)
+            update(records.table)
+            .where(*(key == bindparam(f"old_{key.name}", type_=key.type) for key in keys))
+            .values({name: bindparam(f"new_{name}") for name in changes[0][1]}),
+            [
+                {f"old_{key.name}": row[key.name] for key in keys}
+                | {f"new_{name}": value for name, value in values.items()}
+                for row, values in changes
+            ],
         )
 
     async def delete(self, records: Records, rows: Sequence[Row]) -> None:
