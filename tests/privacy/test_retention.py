@@ -16,6 +16,7 @@ from tests.privacy.conftest import ADMIN, fill, holds, ran, session_of, sign_in,
 
 from dachub.accounting.tables import SessionRow, UsageDayRow
 from dachub.config import Settings
+from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.tables import AffiliationRow, AuditRow, MembershipRow
 from dachub.infra.clock import HeldClock
 from dachub.model.names import UNKNOWN_PERSON, is_pseudonym
@@ -179,6 +180,21 @@ async def test_an_event_that_is_late_by_years_still_counts(
     assert (await factory.ledger().apply([stopped])).refused == []
     assert (await report(factory)).total.milli_core_seconds == 5 * 3_600_000
     assert await factory.ledger().check_usage_days() == []
+
+
+async def test_a_pseudonym_beside_a_name_stays_what_it_is(
+    db: AsyncSession, clock: HeldClock
+) -> None:
+    factory = with_terms(db, clock, audit_days=100)
+    await sign_in(factory, "zora")
+    await sign_in(factory, "grace")
+    pseudonym = await factory.pseudonyms().give("grace")
+    zora = Principal(name="zora", kind=PrincipalKind.PERSON)
+    await factory.audit().record(zora, "something", username=pseudonym)
+    clock.advance(101 * DAY)
+    await retain(factory)
+    (entry,) = await factory.audit().list(ADMIN, action="something")
+    assert (entry.actor, entry.username) == (await factory.pseudonyms().known("zora"), pseudonym)
 
 
 async def test_one_bad_record_holds_up_no_other(db: AsyncSession, clock: HeldClock) -> None:

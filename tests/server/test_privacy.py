@@ -58,7 +58,7 @@ async def settle(process: Process) -> None:
 
 async def known(process: Process, username: str) -> bool:
     async with process.factory() as services:
-        return await services.people().is_registered(username)
+        return username in await services.people().usernames()
 
 
 async def forgotten(process: Process) -> list[str]:

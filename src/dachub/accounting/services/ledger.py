@@ -218,10 +218,7 @@ class Ledger:
 
     async def _rename(self, sessions: Mapping[UUID, str]) -> None:
         """Put the pseudonyms of people in the place of their names in ended sessions."""
-        names = {
-            username: await self._pseudonyms.give(username)
-            for username in sorted(set(sessions.values()))
-        }
+        names = await self._pseudonyms.give_all(set(sessions.values()))
         deltas: dict[UsageKey, Amounts] = {}
         for key, amounts in (await self._store.counted_of(sessions)).items():
             deltas[key] = -amounts

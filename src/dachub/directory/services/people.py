@@ -96,10 +96,6 @@ class PeopleService:
         """Everybody's."""
         return await self._people.usernames()
 
-    async def is_registered(self, username: str) -> bool:
-        """Whether there is such a person."""
-        return await self._people.identity_of(username) is not None
-
     async def is_forgotten(self, username: str) -> bool:
         """Whether the name was somebody's who was forgotten."""
         return await self._people.is_forgotten(username)

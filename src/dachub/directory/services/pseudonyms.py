@@ -41,6 +41,12 @@ class PseudonymService:
                 await self._store.affiliate(pseudonym, institution, now)
         return pseudonym
 
+    async def give_all(self, usernames: Collection[str]) -> dict[str, str]:
+        """Name -> its pseudonym: few questions where most have theirs already."""
+        known = await self._store.of(usernames)
+        missing = sorted(set(usernames) - set(known))
+        return known | {username: await self.give(username) for username in missing}
+
     async def bury(self, username: str, pseudonym: str) -> None:
         """Keep a name from ever being given out again."""
         await self._store.bury(username, pseudonym, self._clock.now())

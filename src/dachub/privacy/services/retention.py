@@ -10,7 +10,7 @@ import structlog
 
 from dachub.directory.services import PeopleService, PseudonymService
 from dachub.infra.clock import Clock
-from dachub.model.names import UNKNOWN_PERSON, is_username, mention
+from dachub.model.names import UNKNOWN_PERSON, is_pseudonym, is_username, mention
 from dachub.privacy.settings import PrivacySettings
 from dachub.privacy.store.records import (
     PARTS_OF_THE_PLATFORM,
@@ -101,22 +101,27 @@ class RetentionService:
             (column, row[column])
             for row in rows
             for column in records.personal.names
-            if row[column] is not None
+            if row[column] is not None and not is_pseudonym(row[column])
         }
+        registered = await self._people.usernames()
+        theirs = {
+            username
+            for column, username in named
+            if username in registered
+            or (records.table.c[column].primary_key and is_username(username))
+        }
+        given = await self._pseudonyms.give_all(theirs)
         return {
-            (column, username): await self._pseudonym(records, column, username)
-            for column, username in sorted(named)
+            (column, username): given.get(username) or _no_persons(username)
+            for column, username in named
         }
 
-    async def _pseudonym(self, records: Records, column: str, username: str) -> str:
-        if username.startswith("operator:"):
-            return "operator"  # without the account on the machine
-        if username in PARTS_OF_THE_PLATFORM:
-            return username
-        part_of_key = records.table.c[column].primary_key
-        if is_username(username) and (part_of_key or await self._people.is_registered(username)):
-            return await self._pseudonyms.give(username)
-        return UNKNOWN_PERSON
+
+def _no_persons(username: str) -> str:
+    """What takes the place of a name that nobody registered has."""
+    if username.startswith("operator:"):
+        return "operator"  # without the account on the machine
+    return username if username in PARTS_OF_THE_PLATFORM else UNKNOWN_PERSON
 
 
 def _nameless(records: Records, row: Row, given: Mapping[tuple[str, str], str]) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def _nameless(records: Records, row: Row, given: Mapping[tuple[str, str], str]) 
     values |= emptied(records)
     for column in personal.names:
         username = row[column]
-        if username is None:
+        if (column, username) not in given:
             continue
         values[column] = pseudonym = given[column, username]
         # Who only did it may be called like a word of the text.
