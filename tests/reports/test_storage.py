@@ -106,6 +106,13 @@ async def test_star_says_who_and_how_much() -> None:
     assert b"ada" not in unnamed
 
 
+async def test_star_keeps_names_that_look_like_tags() -> None:
+    (message,) = await as_star(sample("<a&b>"))
+    owner = ElementTree.fromstring(message).find(f".//{{{STAR}}}LocalUser")
+    assert owner is not None
+    assert owner.text == "<a&b>"
+
+
 async def test_star_messages_stay_below_the_limit() -> None:
     found = await as_star(*(sample(f"user-{number}") for number in range(50)), limit_bytes=8000)
     assert all(len(message) < 8000 for message in found)

@@ -7,14 +7,14 @@ count from the start of the session; what a month is charged is the difference t
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from dachub.accounting.models import ChargedSession
 from dachub.model.units import BYTES_PER_MIB, MILLI_CORES_PER_CORE
-from dachub.reports.formats.text import plain
+from dachub.reports.formats.text import packed, plain
 from dachub.reports.models import COMPLETED, STARTED, InvalidRecord, Item
 from dachub.reports.settings import ReportSettings
 
@@ -164,26 +164,10 @@ async def messages(
     ------
     InvalidRecord
     """
-    parts: list[str] = []
-    size_bytes = 0
-    async for record in records:
-        part = f"{record}{SEPARATOR}\n"
-        if parts and size_bytes + len(part) >= limit_bytes:
-            yield _message(parts)
-            parts = []
-        if not parts:
-            parts.append(f"{HEADER}\n")
-            size_bytes = len(parts[0])
-        parts.append(part)
-        size_bytes += len(part)
-    if parts:
-        yield _message(parts)
-
-
-def _message(parts: Sequence[str]) -> bytes:
-    content = "".join(parts).encode("ascii")
-    read_message(content)
-    return content
+    ended = (f"{record}{SEPARATOR}\n" async for record in records)
+    async for content in packed(ended, limit_bytes, head=f"{HEADER}\n"):
+        read_message(content)
+        yield content
 
 
 def read_message(content: bytes) -> list[Measured]:

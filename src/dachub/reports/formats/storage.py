@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID, uuid5
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from dachub.model.storage import StorageArea, StorageSample
 from dachub.model.units import midnight
 from dachub.reports.formats.apel import MESSAGE_BYTES_MAX
-from dachub.reports.formats.text import XDMOD_NAME_MAX, plain, xdmod_name
+from dachub.reports.formats.text import XDMOD_NAME_MAX, packed, plain, xdmod_name
 from dachub.reports.models import InvalidRecord
 from dachub.reports.settings import ReportSettings
 
@@ -32,7 +33,8 @@ _STAR_ORDER = ("RecordIdentity", "StorageSystem", "Site", "StorageShare", "FileC
 _STAR_WHOLE = ("FileCount", "ResourceCapacityUsed", "LogicalCapacityUsed")
 _WHOLE = re.compile(r"(0|[1-9]\d{0,18})\Z", re.ASCII)
 
-ElementTree.register_namespace("sr", STAR)
+_HEAD = f'<?xml version="1.0" encoding="us-ascii"?>\n<sr:{ROOT} xmlns:sr="{STAR}">\n'
+_TAIL = f"</sr:{ROOT}>\n"
 
 
 async def xdmod_storage(days: Days, resource: str) -> AsyncIterator[bytes]:
@@ -47,10 +49,10 @@ async def xdmod_storage(days: Days, resource: str) -> AsyncIterator[bytes]:
     """
     before = b"[\n"
     async for day, samples in days:
-        records = [_xdmod_record(day, sample, resource) for sample in samples]
-        content = json.dumps(records, indent=0, ensure_ascii=True).encode("ascii")
-        read_xdmod_storage(content)
-        yield before + content.removeprefix(b"[\n").removesuffix(b"\n]")
+        records = (json.dumps(_xdmod_record(day, sample, resource)) for sample in samples)
+        content = ",\n".join(records).encode("ascii")
+        read_xdmod_storage(b"[%b]" % content)
+        yield before + content
         before = b",\n"
     if before == b",\n":
         yield b"\n]"
@@ -106,53 +108,37 @@ async def star_messages(
     ------
     InvalidRecord
     """
-    root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
-    async for day, samples in days:
-        for sample in samples:
-            record = _star_record(day, sample, settings)
-            added = len(ElementTree.tostring(record))
-            if len(root) and size_bytes + added >= limit_bytes - 1000:  # the root's own tags
-                yield _star_text(root)
-                root, size_bytes = ElementTree.Element(_tag(ROOT)), 0
-            root.append(record)
-            size_bytes += added
-    if len(root):
-        yield _star_text(root)
-
-
-def _star_record(day: date, sample: StorageSample, settings: ReportSettings) -> ElementTree.Element:
-    begin = midnight(day)
-    identity = "\0".join((settings.apel_site, sample.area.value, sample.owner, day.isoformat()))
-    record = ElementTree.Element(_tag("StorageUsageRecord"))
-    ElementTree.SubElement(
-        record,
-        _tag("RecordIdentity"),
-        {
-            _tag("createTime"): _time(begin + timedelta(days=1)),
-            _tag("recordId"): str(uuid5(RECORD_IDS, identity)),
-        },
+    records = (
+        _star_record(day, sample, settings) async for day, samples in days for sample in samples
     )
-    for name, value in (
-        ("StorageSystem", settings.apel_service),
-        ("Site", settings.apel_site),
-        ("StorageShare", sample.area.value),
-        ("FileCount", sample.files),
-    ):
-        _add(record, name, value)
-    subject = ElementTree.SubElement(record, _tag("SubjectIdentity"))
+    async for content in packed(records, limit_bytes, head=_HEAD, tail=_TAIL):
+        read_star(content)
+        yield content
+
+
+def _star_record(day: date, sample: StorageSample, settings: ReportSettings) -> str:
+    begin, end = midnight(day), midnight(day + timedelta(days=1))
+    identity = "\0".join((settings.apel_site, sample.area.value, sample.owner, day.isoformat()))
+    subject = _element("Group", settings.apel_vo)
     if sample.area is StorageArea.GROUP:
-        _add(subject, "LocalGroup", plain(sample.owner))
+        subject = _element("LocalGroup", plain(sample.owner)) + subject
     elif settings.apel_usernames:
-        _add(subject, "LocalUser", plain(sample.owner))
-    _add(subject, "Group", settings.apel_vo)
-    for name, value in (
-        ("StartTime", _time(begin)),
-        ("EndTime", _time(begin + timedelta(days=1))),
-        ("ResourceCapacityUsed", sample.allocated_bytes),
-        ("LogicalCapacityUsed", sample.bytes),
-    ):
-        _add(record, name, value)
-    return record
+        subject = _element("LocalUser", plain(sample.owner)) + subject
+    return (
+        "<sr:StorageUsageRecord>"
+        f'<sr:RecordIdentity sr:createTime="{_time(end)}"'
+        f' sr:recordId="{uuid5(RECORD_IDS, identity)}"/>'
+        + _element("StorageSystem", settings.apel_service)
+        + _element("Site", settings.apel_site)
+        + _element("StorageShare", sample.area.value)
+        + _element("FileCount", sample.files)
+        + f"<sr:SubjectIdentity>{subject}</sr:SubjectIdentity>"
+        + _element("StartTime", _time(begin))
+        + _element("EndTime", _time(end))
+        + _element("ResourceCapacityUsed", sample.allocated_bytes)
+        + _element("LogicalCapacityUsed", sample.bytes)
+        + "</sr:StorageUsageRecord>"
+    )
 
 
 def read_star(content: bytes) -> int:
@@ -183,18 +169,12 @@ def read_star(content: bytes) -> int:
     return len(root)
 
 
-def _star_text(root: ElementTree.Element) -> bytes:
-    content: bytes = ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True)
-    read_star(content)
-    return content
-
-
 def _tag(name: str) -> str:
     return f"{{{STAR}}}{name}"
 
 
-def _add(parent: ElementTree.Element, name: str, value: object) -> None:
-    ElementTree.SubElement(parent, _tag(name)).text = str(value)
+def _element(name: str, value: object) -> str:
+    return f"<sr:{name}>{escape(str(value))}</sr:{name}>"
 
 
 def _time(moment: datetime) -> str:

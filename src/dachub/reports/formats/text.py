@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from functools import lru_cache
 
 XDMOD_NAME_MAX = 30
@@ -35,3 +36,22 @@ def xdmod_name(name: str) -> str:
         return name
     suffix = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST]
     return f"{safe[: XDMOD_NAME_MAX - _DIGEST - 1].rstrip('-')}-{suffix}"
+
+
+async def packed(
+    records: AsyncIterator[str], limit_bytes: int, *, head: str, tail: str = ""
+) -> AsyncIterator[bytes]:
+    """ASCII records as messages from ``head`` to ``tail`` that each stay below ``limit_bytes``.
+
+    A record that is too long alone makes a message that is too long.
+    """
+    parts: list[str] = []
+    size_bytes = empty_bytes = len(head) + len(tail)
+    async for record in records:
+        if parts and size_bytes + len(record) >= limit_bytes:
+            yield "".join((head, *parts, tail)).encode("ascii")
+            parts, size_bytes = [], empty_bytes
+        parts.append(record)
+        size_bytes += len(record)
+    if parts:
+        yield "".join((head, *parts, tail)).encode("ascii")
