@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 Value = TypeVar("Value")
 PAUSE_SECONDS = 0.1
@@ -31,3 +34,16 @@ def until(
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not so after {seconds} s (last: {value!r})")
         time.sleep(pause_seconds)
+
+
+async def waits_for_a_lock(engine: AsyncEngine) -> None:
+    """Return once somebody waits for what another transaction holds."""
+    async with asyncio.timeout(10), engine.connect() as connection:
+        while True:
+            waiting = await connection.exec_driver_sql(
+                "select count(*) from pg_locks where not granted"
+            )
+            if waiting.scalar_one():
+                return
+            await connection.rollback()
+            await asyncio.sleep(0.02)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dachub.local.layout import Layout
+
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
@@ -17,3 +19,12 @@ def open_directory() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def layout(open_directory: Path) -> Layout:
+    """A data directory with its folders and secrets."""
+    layout = Layout(open_directory / "data")
+    layout.create()
+    layout.create_secrets()
+    return layout

@@ -23,14 +23,6 @@ from dachub.local.postgres import ACCOUNT, DatabaseFaulty, EmbeddedPostgres
 from dachub.local.processes import ProcessRecord
 
 
-@pytest.fixture
-def layout(open_directory: Path) -> Layout:
-    layout = Layout(open_directory / "data")
-    layout.create()
-    layout.create_secrets()
-    return layout
-
-
 @contextmanager
 def running(layout: Layout) -> Iterator[EmbeddedPostgres]:
     """Start it as supervisord does, and end it."""

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.harness.waiting import until
 
 from dachub.local.layout import Layout
@@ -23,14 +22,6 @@ STUBBORN = [
     "-c",
     "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(600)",
 ]
-
-
-@pytest.fixture
-def layout(open_directory: Path) -> Layout:
-    layout = Layout(open_directory / "data")
-    layout.create()
-    layout.create_secrets()
-    return layout
 
 
 def test_a_record_knows_its_process_from_a_later_one(tmp_path: Path) -> None:

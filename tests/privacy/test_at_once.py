@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from tests.harness.waiting import waits_for_a_lock
 from tests.server.world import ISSUER, OPERATOR, seed
 
 from dachub.config import Settings
@@ -127,19 +128,7 @@ async def test_a_name_bound_while_it_is_forgotten_is_given_to_nobody(process: Pr
     finishing = asyncio.create_task(finish())
     await entered.wait()
     claiming = asyncio.create_task(claim())
-    await _waiting_for_a_lock(process)
+    await waits_for_a_lock(process.engine)
     go_on.set()
     await finishing
     assert (await claiming).startswith("mia-")
-
-
-async def _waiting_for_a_lock(process: Process) -> None:
-    async with asyncio.timeout(10), process.engine.connect() as connection:
-        while True:
-            waiting = await connection.exec_driver_sql(
-                "select count(*) from pg_locks where not granted"
-            )
-            if waiting.scalar_one():
-                return
-            await connection.rollback()
-            await asyncio.sleep(0.02)

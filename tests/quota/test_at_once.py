@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from tests.accounting.conftest import Describe, event, life
+from tests.harness.waiting import waits_for_a_lock
 
 from dachub.accounting.store.sessions import SessionStore
 from dachub.config import Settings
@@ -52,19 +53,6 @@ async def _sign_in(process: Process, *groups: str) -> None:
         )  # fmt: skip
 
 
-async def waits_for_a_lock(process: Process) -> None:
-    """Return once somebody waits for what another transaction holds."""
-    async with asyncio.timeout(10), process.engine.connect() as connection:
-        while True:
-            waiting = await connection.exec_driver_sql(
-                "select count(*) from pg_locks where not granted"
-            )
-            if waiting.scalar_one():
-                return
-            await connection.rollback()
-            await asyncio.sleep(0.02)
-
-
 async def _give_notice(process: Process) -> None:
     async with process.factory() as services:
         await services.enforcement()._give_notice({("lensing", Resource.CORE_HOURS, ""): 900}, {})
@@ -103,7 +91,7 @@ async def test_stops_and_events_of_the_same_servers_do_not_wait_for_each_other_i
         done = await schedule(self, *about)  # type: ignore[arg-type]
         if not batches:
             batches.append(asyncio.create_task(batch()))
-            await waits_for_a_lock(process)
+            await waits_for_a_lock(process.engine)
         return done
 
     monkeypatch.setattr(SessionStore, "schedule_stop", then_comes_a_batch)
@@ -179,7 +167,7 @@ async def test_what_is_carried_over_is_taken_back_no_further_than_to_nothing(
             monkeypatch.setattr(AllocationStore, "append", append)
             others.append(asyncio.create_task(take_away()))
             done, _ = await asyncio.wait(
-                [others[0], asyncio.create_task(waits_for_a_lock(process))],
+                [others[0], asyncio.create_task(waits_for_a_lock(process.engine))],
                 return_when=asyncio.FIRST_COMPLETED,
             )
             assert done

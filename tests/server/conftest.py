@@ -22,6 +22,7 @@ from dachub.infra.logging import configure_logging
 from dachub.server.app import create_app
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
+from dachub.storage.settings import StorageSettings
 
 PUBLIC_URL = "http://dac.test"
 
@@ -95,6 +96,23 @@ async def process(
 @pytest.fixture
 def app(process: Process) -> FastAPI:
     return create_app(process)
+
+
+@pytest.fixture
+async def committing(
+    database_url: str, hub: RealHub, clock: HeldClock, tmp_path: Path
+) -> AsyncIterator[Process]:
+    """A process on a database of the test's own, with homes in the test's directory."""
+    made = Process(
+        Settings(storage=StorageSettings(homes=tmp_path)),
+        create_engine(database_url),
+        hub=HubAPI(hub.api_url, hub.service_token),
+        clock=clock,
+        database_url=database_url,
+    )
+    await seed(made)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

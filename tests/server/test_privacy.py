@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.server.realhub import RealHub
-from tests.server.world import OPERATOR, seed
+from tests.server.world import OPERATOR
 
-from dachub.config import Settings
-from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
 from dachub.model.problems import DachubError
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
 from dachub.server.privacy import HomeNotDeleted, delete_home, forget_people
 from dachub.server.stopping import end_disabled
-from dachub.storage.settings import StorageSettings
 
 pytestmark = pytest.mark.hub
 
 
 @pytest.fixture
-async def process(
-    database_url: str, hub: RealHub, clock: HeldClock, tmp_path: Path
-) -> AsyncIterator[Process]:
-    made = Process(
-        Settings(storage=StorageSettings(homes=tmp_path)),
-        create_engine(database_url),
-        hub=HubAPI(hub.api_url, hub.service_token),
-        clock=clock,
-        database_url=database_url,
-    )
-    await seed(made)
-    yield made
-    await made.close()
+def process(committing: Process) -> Process:
+    return committing
 
 
 async def ask(process: Process, username: str, *, delete_home: bool = False) -> None:

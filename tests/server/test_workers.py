@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
 import pytest
 from tests.harness.waiting import until
 from tests.server.realhub import RealHub
-from tests.server.world import GROUP, OPERATOR, described, happened, seed
+from tests.server.world import GROUP, OPERATOR, described, happened
 
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
@@ -27,17 +27,8 @@ pytestmark = pytest.mark.hub
 
 
 @pytest.fixture
-async def process(database_url: str, hub: RealHub, clock: HeldClock) -> AsyncIterator[Process]:
-    made = Process(
-        Settings(),
-        create_engine(database_url),
-        hub=HubAPI(hub.api_url, hub.service_token),
-        clock=clock,
-        database_url=database_url,
-    )
-    await seed(made)
-    yield made
-    await made.close()
+def process(committing: Process) -> Process:
+    return committing
 
 
 async def running(
