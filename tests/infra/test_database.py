@@ -1,9 +1,12 @@
-"""The pool of connections, on a real PostgreSQL."""
+"""The pool of connections, and its errors, on a real PostgreSQL."""
 
 from __future__ import annotations
 
 import psycopg
+import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dachub.infra.database import create_engine, session_maker, transaction
 
@@ -22,3 +25,11 @@ async def test_connections_that_died_while_idle_are_replaced_before_they_are_use
         after = [await each.scalar(text("select pg_backend_pid()")) for each in (one, two)]
     assert set(before).isdisjoint(after)
     await engine.dispose()
+
+
+async def test_what_a_statement_was_given_is_not_in_its_error(engine: AsyncEngine) -> None:
+    with pytest.raises(DBAPIError) as refused:
+        async with engine.connect() as connection:
+            await connection.execute(text("select no_such(:given)"), {"given": "a hash"})
+    assert "no_such" in str(refused.value)
+    assert "a hash" not in str(refused.value)

@@ -66,6 +66,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=pool_size,
         pool_timeout=10,
+        hide_parameters=True,  # in what is raised, and so logged: hashes, addresses, reasons
         connect_args={
             "connect_timeout": 5,
             # A network that hangs breaks the connection, which would otherwise wait for hours.
