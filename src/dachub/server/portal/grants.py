@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from dachub.accounting.services.usage import FIRST, LAST
 from dachub.model.allocations import Recurrence
 from dachub.model.units import (
     BYTES_PER_GB,
@@ -34,6 +35,9 @@ UNITS: dict[str, tuple[str, Resource, int]] = {
 
 TIME_UNITS = {key: title for key, (title, resource, _) in UNITS.items() if resource.is_time}
 """Units of what running servers consume."""
+
+Day = Annotated[date, Field(ge=FIRST.date(), lt=LAST.date())]
+"""One that the service can count with."""
 
 Amount = Annotated[Decimal, Field(max_digits=15, decimal_places=3)]
 
@@ -118,8 +122,8 @@ def _percents(typed: str) -> tuple[int, ...]:
 class AllocationFields(AmountFields, PolicyFields):
     """A new allocation over whole days."""
 
-    first: date
-    last: date
+    first: Day
+    last: Day
     reason: Reason
 
     @model_validator(mode="after")
@@ -133,8 +137,8 @@ class SeriesFields(AmountFields, PolicyFields):
     """An allocation that is made anew for every period."""
 
     every: Recurrence
-    first: date | None = None
-    until: date | None = None
+    first: Day | None = None
+    until: Day | None = None
     carry_over: str = Field(default="0", pattern=rf"^(100|[1-9]?\d|{EVERYTHING})$")
     reason: Reason
 
@@ -148,7 +152,7 @@ class AdjustmentFields(PolicyFields):
     """A change of an allocation: of its amount (may be negative), its end, its policy."""
 
     amount: Amount | None = None
-    last: date | None = None
+    last: Day | None = None
     other_policy: bool = False
     reason: Reason
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Annotated
@@ -22,7 +21,7 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Page, Submitted, answered, changed_once
 from dachub.server.portal.frame import Slug, group_frame
-from dachub.server.portal.grants import after, unit_of
+from dachub.server.portal.grants import Day, after, unit_of
 from dachub.server.portal.pages import Visit, Visitor
 
 router = APIRouter(include_in_schema=False)
@@ -46,8 +45,8 @@ class GrantFields(Fields):
 
     amount: Amount
     reason: str = Field(default="", max_length=REASON_MAX_CHARACTERS)
-    first: date | None = None
-    last: date | None = None
+    first: Day | None = None
+    last: Day | None = None
 
 
 class RefusalFields(Fields):
