@@ -95,9 +95,9 @@ class _Csv:
         self._writer.writerow([column.name for column in columns])
 
     def encode(self, rows: Iterable[Any]) -> bytes:
-        self._writer.writerows(
-            [_cell(column.value(row)) for column in self._columns] for row in rows
-        )
+        rows = list(rows)
+        cells = [_cells(column, rows) for column in self._columns]
+        self._writer.writerows(zip(*cells, strict=True))
         return self.finish()
 
     def finish(self) -> bytes:
@@ -107,18 +107,31 @@ class _Csv:
         return written.encode()
 
 
-def _cell(value: Any) -> Any:
-    match value:
-        case bool():
-            return str(value).lower()
-        case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        case date():
-            return value.isoformat()
-        case str() if value.startswith(FORMULA_BEGINNINGS):
-            return f"'{value}"
-        case _:
-            return value
+def _cells(column: Column, rows: Sequence[Any]) -> Sequence[Any]:
+    """A column as it is written; what is missing stays empty."""
+    values = [column.value(row) for row in rows]
+    write = _WRITTEN.get(column.type)
+    if write is None:
+        return values
+    return [None if value is None else write(value) for value in values]
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
+
+
+def _moment(moment: datetime) -> str:
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='seconds')}Z"
+
+
+_WRITTEN: dict[Type, Callable[[Any], str]] = {
+    Type.TEXT: _no_formula,
+    Type.FLAG: lambda flag: str(flag).lower(),
+    Type.DAY: date.isoformat,
+    Type.MOMENT: _moment,
+}
+"""How CSV has what is no number."""
 
 
 class _Parquet:
