@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from tests.accounting.conftest import ADMINISTRATOR, Describe, life
@@ -158,6 +158,35 @@ async def test_sessions_by_state_and_period(
     assert await services.sessions().due_for_stop(clock.now()) == []
     with pytest.raises(NotFound):
         await services.sessions().schedule_stop(sessions["grace"].session_id, clock.now(), "over")
+
+
+async def test_sessions_of_a_period_are_found_however_long_before_it_they_began(
+    services: Accounting, clock: HeldClock, describe: Describe
+) -> None:
+    now = clock.now()
+    made: dict[UUID, str] = {}
+
+    async def apply(name: str, hours: int, ended: int | None) -> None:
+        session = describe(requested_at=now - hours * HOUR)
+        made[session.session_id] = name
+        end = None if ended is None else now - ended * HOUR
+        await services.ledger().apply(life(session, session.requested_at, end))
+
+    async def found() -> set[str]:
+        period = {"since": now - 24 * HOUR, "until": now}
+        return {
+            made[one.session_id] for one in await services.sessions().list(ADMINISTRATOR, **period)
+        }
+
+    await apply("yesterday", 30, 25)
+    await apply("to the edge", 72, 24)
+    await apply("a day", 47, 23)
+    assert await found() == {"a day"}
+    await apply("over a day", 48, 23)
+    await apply("a month", 720, 1)
+    assert await found() == {"a day", "over a day", "a month"}
+    await apply("on", 2000, None)
+    assert await found() == {"a day", "over a day", "a month", "on"}
 
 
 @pytest.mark.parametrize(

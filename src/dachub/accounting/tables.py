@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import (
@@ -23,6 +23,9 @@ from dachub.model.names import PSEUDONYM_PREFIX
 
 NAMED = text(f"username not like '{PSEUDONYM_PREFIX}%'")
 """Of a session: it still has a person's name. Said as in its index, or the index is of no use."""
+LONG_FROM = timedelta(days=1)
+LONG = text("ended_at - requested_at > interval '1 day'")
+"""Of a session: it took longer than :data:`LONG_FROM`; likewise."""
 NOTHING = text("milli_core_seconds = 0 and memory_byte_seconds = 0 and gpu_seconds = 0")
 """Of a sum: nothing is left in it; likewise."""
 
@@ -41,6 +44,7 @@ class SessionRow(Base):
         Index(None, "requested_at"),
         Index("ix_session_open", "group", postgresql_where=text("ended_at is null")),
         Index("ix_session_named", "ended_at", postgresql_where=NAMED),
+        Index("ix_session_long", "ended_at", "requested_at", postgresql_where=LONG),
     )
     personal = Personal(
         person="username",

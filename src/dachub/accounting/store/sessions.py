@@ -23,13 +23,14 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.accounting.models import ChargedSession, Segment
 from dachub.accounting.store.corrections import correction_of, latest_corrections
-from dachub.accounting.tables import NAMED, SegmentRow, SessionRow
+from dachub.accounting.tables import LONG, LONG_FROM, NAMED, SegmentRow, SessionRow
 from dachub.infra.bulk import rows_of
 from dachub.model.sessions import Correction, CorrectionAction, EndReason, Kind, SessionRecord
 from dachub.model.units import core_seconds
@@ -79,7 +80,10 @@ class SessionStore:
         if state is not None:
             found = found.where(_STATES[state])
         if since is not None:
-            found = found.where(or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > since))
+            found = found.where(
+                SessionRow.requested_at >= await self._earliest(since),
+                or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > since),
+            )
         if until is not None:
             found = found.where(SessionRow.requested_at < until)
         if before is not None:
@@ -95,6 +99,23 @@ class SessionStore:
                 limit
             )
         )
+
+    async def _earliest(self, since: datetime) -> datetime:
+        """A moment before which no session was requested that had not ended by ``since``.
+
+        With it sessions of a period are found by when they were requested, and older ones not read.
+        PostgreSQL would read them in that order for the first, too (the offset keeps it from that).
+        """
+        requested = select(SessionRow.requested_at)
+        still_there = union_all(
+            requested.where(SessionRow.ended_at.is_(None)),
+            requested.where(SessionRow.ended_at > since, LONG),
+        )
+        found: datetime | None = await self._session.scalar(
+            select(func.min(still_there.offset(0).subquery().c.requested_at))
+        )
+        earliest = since - LONG_FROM
+        return earliest if found is None else min(earliest, found)
 
     async def overlapping(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[UUID]]:
         """Sessions with charged time in [since, until), some at a time, in the order of ids."""
