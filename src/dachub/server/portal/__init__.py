@@ -3,22 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
-from dachub.server.portal import (
-    account,
-    administration,
-    allocations,
-    assets,
-    groups,
-    members,
-    notices,
-    people,
-    reports,
-    requests,
-    service,
-    sessions,
-    storage,
-    usage,
-)
+from dachub.server.portal import assets, routes
 from dachub.server.portal.errors import error_page
 from dachub.server.portal.pages import BASE
 
@@ -33,9 +18,5 @@ async def without_slash() -> Response:
     return RedirectResponse(BASE, status_code=307)
 
 
-parts = (
-    usage, account, notices, groups, members, sessions, allocations, storage, requests,
-    administration, people, service, reports, assets,
-)  # fmt: skip
-for part in parts:
-    router.include_router(part.router)
+router.include_router(routes.router)
+router.include_router(assets.router)

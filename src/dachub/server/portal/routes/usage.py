@@ -20,7 +20,7 @@ from dachub.server.portal.records import (
     usage_batches,
     usage_columns,
 )
-from dachub.server.portal.sessions import open_sessions
+from dachub.server.portal.routes.sessions import open_sessions
 from dachub.server.portal.stacks import Stack, column_of, stack
 
 router = APIRouter(include_in_schema=False)

@@ -19,8 +19,8 @@ from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
 from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
 from dachub.server.portal.pages import Visit, Visitor
+from dachub.server.portal.routes.sessions import open_sessions
 from dachub.server.portal.sentences import SENTENCES
-from dachub.server.portal.sessions import open_sessions
 from dachub.server.portal.tables import AskedSort, sorted_rows
 from dachub.server.status import status_of
 

@@ -36,8 +36,8 @@ from dachub.server.portal.records import (
     usage_batches,
     usage_columns,
 )
+from dachub.server.portal.routes.storage import set_limit
 from dachub.server.portal.stacks import Stack, column_of, stack
-from dachub.server.portal.storage import set_limit
 
 router = APIRouter(prefix="/admin/people", include_in_schema=False)
 
