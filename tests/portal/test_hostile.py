@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import httpx
 import pytest
 from sqlalchemy.exc import DBAPIError
 from tests.portal.conftest import HOST, Portal, csrf
+from tests.portal.seed import PASSWORD
 
+from dachub.directory.services.accounts import ATTEMPTS_PER_MINUTE
 from dachub.model.usage import Resource
+from dachub.server.auth import Signer
 from dachub.server.workers import enforce, keep_series
 
 BASE = f"{HOST}/services/dac"
@@ -167,3 +172,42 @@ async def test_who_gave_way_to_another_transaction_is_told_to_repeat(
     async with program(portal, "meg") as meg:
         answer = await meg.get("/storage/history")
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), answer.text
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/", "//evil.example", "/hub/logout", "/user/eve/page", "javascript:x",
+        "/services/dac/../../user/eve/page", "/services/dac/%2e%2e/%2E%2e/user/eve/page",
+        "/services/dac/..%2f..%2fuser/eve", "/services/dac/./..", "/services/dac//evil.example",
+        "/services/dac/\\evil", "/services/dac/\r\nSet-Cookie: a=b",
+    ],
+)  # fmt: skip
+async def test_signing_in_leads_to_no_page_but_ours(portal: Portal, target: str) -> None:
+    async with portal.client(None) as browser:
+        answer = await browser.get(f"{BASE}/login", params={"next": target})
+    (cookie,) = (
+        value for name, value in browser.cookies.items() if name.startswith("dachub-login-")
+    )
+    kept = Signer(portal.process.portal_secret, "login").read(cookie.strip('"'), 60)
+    assert kept is not None
+    assert json.loads(kept)["next"] == "/services/dac/"
+    assert answer.headers["location"].startswith("/hub/api/oauth2/authorize?")
+
+
+async def test_whoever_found_a_browser_unlocked_does_not_try_passwords_for_ever(
+    portal: Portal, sign_in: SignIn
+) -> None:
+    async with sign_in("max") as browser:
+        page = f"{BASE}/password"
+        filled = {"new": "a new one for me", "again": "a new one for me"}
+        filled["csrf_token"] = csrf(await browser.get(page))
+        for number in range(ATTEMPTS_PER_MINUTE):
+            answer = await browser.post(page, data={**filled, "current": f"guess {number}"})
+            assert answer.status_code == 403
+        answer = await browser.post(page, data={**filled, "current": PASSWORD})
+        assert answer.status_code == 429
+        assert "Wait a minute" in answer.text
+        portal.process.clock.jump(timedelta(minutes=1))  # type: ignore[attr-defined]
+        answer = await browser.post(page, data={**filled, "current": PASSWORD})
+        assert answer.status_code == 303

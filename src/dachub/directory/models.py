@@ -141,6 +141,13 @@ class WrongPassword(DachubError):
     status = 403
 
 
+class TooManyAttempts(DachubError):
+    """Too many wrong passwords in a minute."""
+
+    code = "too-many-attempts"
+    status = 429
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What was answered to something sent, now or when it was sent before."""

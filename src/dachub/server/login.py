@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -44,9 +44,11 @@ def login_url(path: str) -> str:
 
 
 def _safe(path: str) -> str:
-    """``path`` if it is a page of ours, else the first page: never another host."""
-    plain = path.isprintable() and "\\" not in path and "//" not in path.split("?", 1)[0]
-    return path if plain and path.startswith(COOKIE_PATH) and len(path) < 2000 else COOKIE_PATH
+    """``path`` if it is a page of ours, else the first page: no other host, nobody's server."""
+    parts = unquote(path.split("?", 1)[0]).removeprefix(COOKIE_PATH).split("/")
+    plain = path.isprintable() and "\\" not in path and not {".", ".."}.intersection(parts)
+    inside = path.startswith(COOKIE_PATH) and "" not in parts[:-1]
+    return path if plain and inside and len(path) < 2000 else COOKIE_PATH
 
 
 def _state_cookie(state: str) -> str:

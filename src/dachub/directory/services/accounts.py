@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from dachub.directory.models import Principal, PrincipalKind, WeakPassword, WrongPassword
+from dachub.directory.models import (
+    Principal,
+    PrincipalKind,
+    TooManyAttempts,
+    WeakPassword,
+    WrongPassword,
+)
 from dachub.directory.services.audit import AuditService
 from dachub.directory.services.logins import LOCAL_ISSUER
 from dachub.directory.services.text import clean
@@ -21,6 +28,8 @@ from dachub.model.problems import Conflict, InvalidInput, NotFound, PermissionDe
 
 PASSWORD_MIN = 10
 PASSWORD_MAX = 1000
+ATTEMPTS_PER_MINUTE = 10
+CHANGE_REFUSED = "password-change-refused"
 
 _HASHER = PasswordHasher()  # argon2id with the parameters of RFC 9106 (low memory)
 
@@ -107,14 +116,19 @@ class LocalAccountService:
         NotFound
             If the person signs in at an identity provider.
         WrongPassword, WeakPassword
+        TooManyAttempts
+            After some wrong ones in a minute: whoever found a browser unlocked could try for ever.
         """
         if by.kind is not PrincipalKind.PERSON:
             raise PermissionDenied("Change your password in the portal, signed in as yourself.")
         password_hash = await self._accounts.password_hash(by.name)
         if password_hash is None:
             raise NotFound("You have no password here: you sign in at your identity provider.")
+        minute_ago = self._clock.now() - timedelta(minutes=1)
+        if await self._audit.count(by.name, CHANGE_REFUSED, minute_ago) >= ATTEMPTS_PER_MINUTE:
+            raise TooManyAttempts("Too many attempts. Wait a minute, then try again.")
         if not await _matches(password_hash, current):
-            self._audit.note_refusal(by, "password-change-refused", username=by.name)
+            self._audit.note_refusal(by, CHANGE_REFUSED, username=by.name)
             raise WrongPassword("The current password is not right.")
         _check_policy(new, by.name)
         await self._put(by.name, new)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dachub.directory.models import Principal
 from dachub.directory.services.text import clean
 from dachub.directory.store.audit import AuditStore
@@ -54,6 +56,10 @@ class AuditService:
         """Append refusals that another transaction noted before it was rolled back."""
         if refusals:
             await self._store.append(refusals)
+
+    async def count(self, username: str, action: str, since: datetime) -> int:
+        """How often something happened to a person after a moment; asks nobody's rights."""
+        return await self._store.count(username, action, since)
 
     async def list(
         self,

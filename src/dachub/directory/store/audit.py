@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
+from datetime import datetime
+
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dachub.directory.tables import AuditRow
@@ -18,6 +20,13 @@ class AuditStore:
     async def append(self, values: list[dict[str, object]]) -> None:
         """Append entries; ``audit_id`` is given by the database."""
         await self._session.execute(insert(AuditRow), values)
+
+    async def count(self, username: str, action: str, since: datetime) -> int:
+        """Entries of one kind about a person after a moment."""
+        counted = select(func.count()).where(
+            AuditRow.username == username, AuditRow.action == action, AuditRow.at > since
+        )
+        return await self._session.scalar(counted) or 0
 
     async def list(
         self,
