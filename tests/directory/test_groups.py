@@ -162,7 +162,7 @@ async def test_changes_are_in_the_audit_log_of_the_group(
 async def test_what_cannot_be_is_refused(factory: Factory, campaign: str, admin: Principal) -> None:
     with pytest.raises(Conflict, match="already"):
         await factory.groups().create(admin, campaign, "Again")
-    with pytest.raises(NotFound, match="signed in"):
+    with pytest.raises(NotFound, match="first sign-in"):
         await factory.groups().put_member(admin, campaign, "nobody-yet", Role.MEMBER)
     with pytest.raises(NotFound):
         await factory.groups().put_member(admin, "none", "eve", Role.MEMBER)
