@@ -118,7 +118,8 @@ async def _in_process(url: str, history: History) -> list[Row]:
             Row("", "all sums compared with the segments", "s", checked),
             *await _reports(url, history, ledger),
             await _ingest(history, ledger),
-            await _export(history, ledger),
+            await _export(history, ledger, "Open XDMoD", ExportFormat.XDMOD_JOBS),
+            await _export(history, ledger, "APEL", ExportFormat.APEL_CLOUD),
         ]
     finally:
         await engine.dispose()
@@ -185,18 +186,18 @@ async def _ingest(history: History, ledger: _Ledger) -> Row:
     return Row("", f"events applied, {BATCH} a batch", "events/s", BATCH * BATCHES / seconds)
 
 
-async def _export(history: History, ledger: _Ledger) -> Row:
-    """The month before the last one, prepared in the database up to the writing of the file."""
+async def _export(history: History, ledger: _Ledger, to: str, form: ExportFormat) -> Row:
+    """The month before the last one, prepared in the database up to the writing of the files."""
     last = (history.until.replace(day=1) - timedelta(days=1)).replace(day=1)
     month = (last - timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     took, outcome = await ledger.timed(
         lambda services: services.exports().prepare(
-            BY, ExportFormat.XDMOD_JOBS, Output(Path("/nonexistent")), month,
+            BY, form, Output(Path("/nonexistent")), month,
             last.replace(hour=0, minute=0, second=0, microsecond=0),
         )
     )  # fmt: skip
     records = outcome.run.records if outcome.run else 0
-    return Row("", f"a month for Open XDMoD, prepared ({records:,} sessions)", "s", took)
+    return Row("", f"a month for {to}, prepared ({records:,} records)", "s", took)
 
 
 @contextmanager

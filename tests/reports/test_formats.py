@@ -15,7 +15,7 @@ from tests.reports.conftest import each
 from dachub.accounting.models import ChargedSession, Segment
 from dachub.model.names import USERNAME_MAX
 from dachub.model.people import Person
-from dachub.model.sessions import EndReason, Kind
+from dachub.model.sessions import EndReason
 from dachub.reports.formats import apel, slurm
 from dachub.reports.formats.tables import csv_text, name_row
 from dachub.reports.formats.text import XDMOD_NAME_MAX, xdmod_name
@@ -28,7 +28,7 @@ SESSION = ChargedSession(
     export_id=42,
     username="ada",
     group="lensing",
-    kind=Kind.NOTEBOOK,
+    kind="notebook",
     server_name="fits | 100%% %% hot",
     size="small",
     environment="astronomy",

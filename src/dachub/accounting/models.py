@@ -11,13 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from dachub.model.problems import Conflict, InvalidInput
-from dachub.model.sessions import (
-    Correction,
-    CorrectionAction,
-    EndReason,
-    Kind,
-    SessionDescription,
-)
+from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionDescription
 
 CONCLUDED = (EndReason.LOST, EndReason.FAILED)
 """Reasons of an estimated end that was only concluded from absence: the weakest kind."""
@@ -157,7 +151,7 @@ class ChargedSession:
     export_id: int
     username: str
     group: str
-    kind: Kind
+    kind: str
     server_name: str
     size: str
     environment: str

@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    RowMapping,
     Select,
     and_,
     case,
@@ -32,7 +31,7 @@ from dachub.accounting.models import ChargedSession, Segment
 from dachub.accounting.store.corrections import correction_of, latest_corrections
 from dachub.accounting.tables import LONG, LONG_FROM, NAMED, SegmentRow, SessionRow
 from dachub.infra.bulk import rows_of
-from dachub.model.sessions import Correction, CorrectionAction, EndReason, Kind, SessionRecord
+from dachub.model.sessions import Correction, CorrectionAction, EndReason, SessionRecord
 from dachub.model.units import core_seconds
 
 State = Literal["requested", "running", "ended"]
@@ -41,6 +40,7 @@ AT_ONCE = 5000
 """Sessions that are read in one go where all of a period are wanted."""
 SCHEDULED = (EndReason.LEFT_GROUP, EndReason.DISABLED, EndReason.QUOTA)
 
+_SEGMENT = tuple(field.name for field in fields(Segment))
 _END = ("ended_at", "end_reason", "stop_due_at", "stop_due_reason")
 _TOLD = tuple(
     field.name for field in fields(ChargedSession) if field.name not in ("end_reason", "segments")
@@ -150,17 +150,15 @@ class SessionStore:
         rows = await self._session.execute(
             select(
                 *(session.c[name] for name in (*_TOLD, *_END)),
-                segment.c.started_at.label("segment_started_at"),
-                segment.c.ended_at.label("segment_ended_at"),
-                segment.c.milli_cores.label("segment_milli_cores"),
+                *(segment.c[name] for name in _SEGMENT),
             )
             .select_from(asked)
             .join(session, session.c.session_id == asked.c.session_id)
             .join(segment, segment.c.session_id == session.c.session_id)
             .order_by(session.c.session_id, segment.c.started_at, segment.c.segment_id)
         )
-        of_each = groupby(rows.mappings(), itemgetter("session_id"))
-        return [_charged(list(of_one)) for _, of_one in of_each]
+        of_each = groupby(rows, itemgetter(0))
+        return [_charged([*of_one]) for _, of_one in of_each]
 
     async def find(self, session_id: UUID, now: datetime) -> SessionRecord | None:
         """One session."""
@@ -249,19 +247,17 @@ def _end_reason(row: Mapping[Any, Any]) -> str | None:
     return reason
 
 
-def _charged(rows: Sequence[RowMapping]) -> ChargedSession:
-    """One session from the rows of its segments."""
+def _charged(rows: Sequence[Sequence[Any]]) -> ChargedSession:
+    """One session from the rows of its segments: what it was, how it ended, the segment."""
     row = rows[0]
-    reason = _end_reason(row)
-    return ChargedSession(
-        **{name: row[name] for name in _TOLD if name != "kind"},
-        kind=Kind(row["kind"]),
-        end_reason=EndReason(reason) if reason is not None else None,
-        segments=[
-            Segment(one["segment_started_at"], one["segment_ended_at"], one["segment_milli_cores"])
-            for one in rows
-        ],
+    ended = len(_TOLD)
+    reason = _end_reason(dict(zip(_END, row[ended : -len(_SEGMENT)], strict=True)))
+    told = (
+        *row[:ended],
+        None if reason is None else EndReason(reason),
+        [Segment(*one[-len(_SEGMENT) :]) for one in rows],
     )
+    return ChargedSession(*told)
 
 
 def _record(row: Mapping[str, Any]) -> SessionRecord:

@@ -77,7 +77,7 @@ def job_line(session: ChargedSession, charged: Segment, resource: str) -> str:
         "jobidraw": str(session.export_id),
         "cluster": resource,
         "partition": plain(session.size, forbidden="| ") or "unknown",
-        "qos": session.kind.value,
+        "qos": session.kind,
         "account": session.group,
         "group": session.group,
         "gid": NOBODY,

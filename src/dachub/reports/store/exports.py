@@ -56,7 +56,10 @@ class ExportStore:
         """Keep the next part of a file."""
         await self._session.execute(
             insert(ExportPartRow).values(
-                run_id=run_id, file=file, part=part, content=zlib.compress(content)
+                run_id=run_id,
+                file=file,
+                part=part,
+                content=zlib.compress(content, zlib.Z_BEST_SPEED),
             )
         )
 
