@@ -130,6 +130,31 @@ async def test_many_who_ask_at_once_do_not_exceed_what_a_group_may_ask(
     assert sum(await asyncio.gather(*(at_once() for _ in range(6)))) == most
 
 
+async def test_a_limit_that_several_raise_at_once_grows_by_what_each_granted(
+    process: Process,
+) -> None:
+    async with process.factory() as services:
+        await services.limits().set(
+            OPERATOR, "lensing", "grace", Resource.CORE_HOURS, 10, "a fair share"
+        )
+        requests = [
+            await services.requests().ask(
+                GRACE, group="lensing", resource=Resource.CORE_HOURS, amount=amount,
+                reason="more", own_limit=True,
+            )
+            for amount in (1, 2, 4, 8)
+        ]  # fmt: skip
+
+    async def grant(request_id: int) -> None:
+        async with process.factory() as services:
+            await services.requests().grant(OPERATOR, request_id)
+
+    await asyncio.gather(*(grant(request.request_id) for request in requests))
+    async with process.factory() as services:
+        limit = await services.limits().of("lensing", "grace", Resource.CORE_HOURS)
+    assert limit.amount == 25 * Resource.CORE_HOURS.base_units
+
+
 async def test_what_is_carried_over_is_taken_back_no_further_than_to_nothing(
     process: Process,
     clock: HeldClock,

@@ -70,6 +70,7 @@ class LimitService:
         members = await self._groups.members(group)
         if username not in {member.username for member in members}:
             raise NotFound(f"'{username[:40]}' is not a member of the group '{group}'.")
+        await self._store.lock(group, username)
         made = await self._store.add(
             group, username, resource, limit, reason=reason, author=by.name, at=self._clock.now()
         )
@@ -97,6 +98,7 @@ class LimitService:
         NoOwnLimit
             If the member has no limit (any more).
         """
+        await self._store.lock(group, username)
         limit = await self.of(group, username, resource)
         amount = Decimal((limit.amount or 0) + more) / resource.base_units
         return await self.set(by, group, username, resource, amount, reason, tell=False)

@@ -28,11 +28,19 @@ def latest_limits(*, of_all: bool) -> Select[Any]:
     return latest if of_all else latest.where(columns["group"] == func.any(GROUPS))
 
 
+LIMITS_LOCK = 0x64616368756206
+
+
 class LimitStore:
     """Appends limits of members; the last one of a person, group and resource counts."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+
+    async def lock(self, group: str, username: str) -> None:
+        """Be the only one to change a member's limits until the transaction ends."""
+        whose = func.hashtextextended(f"{group}/{username}", LIMITS_LOCK)
+        await self._session.execute(select(func.pg_advisory_xact_lock(whose)))
 
     async def add(
         self,
