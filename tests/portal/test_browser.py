@@ -59,6 +59,7 @@ PAGES = {
     "remove-member": ("pia", "/groups/lenses/members/meg/remove"),
     "stop-server": ("pia", "/sessions/{running}/stop"),
     "session": ("pia", "/sessions/{running}"),
+    "admin-report": ("admin", "/admin/report?quarter=2027Q1"),
     "admin-reports": ("admin", "/admin/reports"),
     "session-for-an-administrator": ("admin", "/sessions/{corrected}"),
     "password": ("meg", "/password"),

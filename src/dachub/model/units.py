@@ -32,7 +32,7 @@ def cores(milli_cores: int) -> str:
 
 def share(part: int, whole: int) -> str:
     """Part of a whole in per cent, for people."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{100 * part / whole:,.1f} %" if whole else "–"
 
 
 def trimmed(value: float, decimals: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from dachub.infra.templates import templates_of
 from dachub.model.reports import FunderReport, ReportRow
@@ -55,7 +56,7 @@ _templates = templates_of("dachub.reports")
 _templates.filters.update(
     hours=hours,
     gpu_hours=gpu_hours,
-    size=spoken_bytes,
+    size=partial(spoken_bytes, aligned=True),
     last_day=last_day,
     shortened=shortened,
     bars=_bars,

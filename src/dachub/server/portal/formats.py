@@ -31,7 +31,6 @@ EVERY = {
 }
 SMALLEST = 0.005
 """What would be rounded to nothing is told as less than the smallest number."""
-SENTENCE_DECIMALS = 3
 
 
 def _aligned(value: float) -> str:
@@ -76,8 +75,9 @@ def quantity(amount: int, resource: Resource) -> str:
         case Resource.DATABASE_BYTES:
             return f"{spoken_bytes(amount)} of databases"
         case _:
-            value = trimmed(amount / resource.base_units, SENTENCE_DECIMALS)
-            return f"{value} {resource.unit}"
+            value = amount / resource.base_units
+            text = _aligned(value) if 0 < value < SMALLEST else trimmed(value, 2)
+            return f"{text} {resource.unit}"
 
 
 def rules(policy: QuotaPolicy) -> str:
