@@ -8,7 +8,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test test-kill bench lint format reference docs lock clean
+.PHONY: help up environments test-environments test test-kill bench lint format reference pictures docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,6 +44,10 @@ bench: test-environments ## Measure; docs/performance.md says what is measured
 
 reference: test-environments ## Write the pages of the documentation that are made of the program
 	$(BIN)/python -m scripts.reference
+
+pictures: test-environments ## Take the documentation's pictures anew
+	@$(BIN)/python -m pytest -q tests/hub/test_rescue_page.py tests/platform/test_main_scenario.py
+	$(BIN)/python -m scripts.pictures
 
 docs: reference ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html

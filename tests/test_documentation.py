@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from pydantic import BaseModel
+from scripts.pictures import OF_TESTS, PICTURES
 from scripts.reference import PAGES
 
 from dachub.cli.main import app
@@ -80,6 +81,13 @@ def test_every_command_and_setting_is_in_the_built_pages(built: Path) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_that_is_made_of_the_program_is_current(name: str) -> None:
     assert (DOCS / name).read_text() == PAGES[name](), "run: make reference"
+
+
+def test_every_picture_is_shown_and_can_be_taken_anew() -> None:
+    kept = {picture.stem for picture in (DOCS / "_static").glob("*.png")}
+    assert kept == {*PICTURES, *OF_TESTS}, "run: make pictures"
+    text = "\n".join(page.read_text() for page in DOCS.glob("*.md"))
+    assert [name for name in sorted(kept) if f"(_static/{name}.png)" not in text] == []
 
 
 def test_every_page_is_reached_from_the_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -78,16 +79,16 @@ class Portal:
         return session_cookie(self.process, f"{name}-token")
 
 
-# One a file: what a file's tests leave behind must not depend on which worker runs which files.
-@pytest.fixture(scope="module")
-async def portal(databases: Databases, migrated_template: str) -> AsyncIterator[Portal]:
+@asynccontextmanager
+async def open_portal(database_url: str) -> AsyncIterator[Portal]:
+    """The application on a migrated database, which is filled first."""
     hub = Hub()
     process = Process(
         Settings(
             site=SiteSettings(name="Survey DAC", contact="help@example.org"),
             quota=QuotaSettings(site_awards=(AWARD,)),
         ),
-        create_engine(databases.create(template=migrated_template)),
+        create_engine(database_url),
         hub=HubAPI("http://hub/hub/api", "t", transport=httpx.MockTransport(hub.answer)),
         clock=HeldClock(NOW),
         hub_token=HUB_TOKEN,
@@ -97,6 +98,13 @@ async def portal(databases: Databases, migrated_template: str) -> AsyncIterator[
     site = await seed(process)
     yield Portal(create_app(process), process, hub, site)
     await process.close()
+
+
+# One a file: what a file's tests leave behind must not depend on which worker runs which files.
+@pytest.fixture(scope="module")
+async def portal(databases: Databases, migrated_template: str) -> AsyncIterator[Portal]:
+    async with open_portal(databases.create(template=migrated_template)) as opened:
+        yield opened
 
 
 @pytest.fixture

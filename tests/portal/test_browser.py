@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class Window:
 
     async def open(self, name: str, path: str, width: int, **options: str) -> Page:
         context = await self.browser.new_context(
-            viewport={"width": width, "height": HEIGHTS[width]}, **options
+            viewport={"width": width, "height": HEIGHTS.get(width, 900)}, **options
         )
         context.set_default_timeout(DEADLINE_SECONDS * 1000)
         await context.add_cookies(
@@ -128,8 +129,9 @@ def _beside_the_hub(portal: Portal) -> Starlette:
     )
 
 
-@pytest.fixture(scope="module")
-async def window(portal: Portal) -> AsyncIterator[Window]:
+@asynccontextmanager
+async def open_window(portal: Portal) -> AsyncIterator[Window]:
+    """A browser before the application, which is served on loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(_beside_the_hub(portal), log_level="warning", lifespan="off")
@@ -152,7 +154,14 @@ async def window(portal: Portal) -> AsyncIterator[Window]:
     await serving
 
 
-async def _drawn(page: Page) -> None:
+@pytest.fixture(scope="module")
+async def window(portal: Portal) -> AsyncIterator[Window]:
+    async with open_window(portal) as opened:
+        yield opened
+
+
+async def drawn(page: Page) -> None:
+    """Wait until every plot of a page is there."""
     plots = page.locator("[data-plot]")
     for number in range(await plots.count()):
         await page.wait_for_function(
@@ -170,7 +179,7 @@ async def _photograph(page: Page, name: str, width: int) -> None:
 
 
 async def _check(page: Page, name: str, width: int) -> None:
-    await _drawn(page)
+    await drawn(page)
     await _photograph(page, name, width)
     # Before axe-core, which loads the hub's style sheets once more, from a wrong address.
     assert not page.complaints, "\n".join(page.complaints)
@@ -218,7 +227,7 @@ async def test_pages_are_readable_while_the_hub_is_down(window: Window) -> None:
         page = await window.open("meg", "/?period=this-year", width)
         await page.route("**/hub/**", lambda route: route.abort())
         await page.reload()
-        await _drawn(page)
+        await drawn(page)
         page.complaints.clear()  # of what the hub did not send
         await _check(page, "my-usage-without-hub", width)
         await page.context.close()
@@ -240,7 +249,7 @@ async def test_pages_work_by_keyboard_alone(window: Window) -> None:
 
 async def test_light_and_dark_are_kept_and_redraw_the_plots(window: Window) -> None:
     page = await window.open("meg", "/?period=this-year", WIDE)
-    await _drawn(page)
+    await drawn(page)
     await page.get_by_role("button", name="Toggle dark mode").click()
     await page.wait_for_selector("[data-plot][data-drawn=dark]")
     await page.reload()
@@ -281,7 +290,7 @@ async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(window: Window
     await page.get_by_role("alert").get_by_text("first sign-in").wait_for()
     assert await page.get_by_label("Username").input_value() == "nobody-knows"
     assert await page.evaluate("document.activeElement.id") == "member-problem"
-    await _drawn(page)
+    await drawn(page)
     await page.wait_for_function(
         "y => (y = document.activeElement.getBoundingClientRect().top, 0 <= y && y < innerHeight)"
     )
