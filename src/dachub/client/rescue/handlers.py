@@ -104,7 +104,7 @@ class Rescue:
         def shown(found: Found) -> dict[str, Any]:
             return {
                 "path": found.path,
-                "size": spoken_bytes(found.allocated_bytes),
+                "size": spoken_bytes(found.allocated_bytes, aligned=True),
                 "files": found.files,
                 "command": f"rm -r -- {shlex.quote(str(survey.root / found.path))}",
             }
