@@ -40,7 +40,8 @@ async def test_a_spent_limit_closes_for_that_person_only(
     assert (mine.allowed, mine.code) == (False, "member-limit-spent")
     assert mine.message == (
         "You have used 4.0 of the 4.0 core-hours that you may use in the group 'lensing', so you "
-        "can start no new server on it. Others are not affected. For more, ask Ada Lovelace (PI)."
+        "can start no new server on it. Others are not affected. For more, ask Ada Lovelace (PI) "
+        "under Groups, lensing, Requests."
     )
     assert mine.balance is not None
     assert (mine.balance.member_limit, mine.balance.member_used) == (4 * CORE_HOUR, 4 * CORE_HOUR)

@@ -106,7 +106,7 @@ def member_message(position: Position, member: MemberPosition, ask: str) -> str:
     elif not state.may_start:
         said += ", so you can start no new server on it"
         said += " and what you run on it is stopped" if state is QuotaState.STOPPING else ""
-    return f"{said}. Others are not affected. For more, ask {ask}."
+    return f"{said}. Others are not affected. {_ask_the_pi(position.group, ask)}"
 
 
 def group_step(position: Position, step: Step, ask: str) -> Told:
@@ -168,7 +168,7 @@ def member_step(position: Position, member: MemberPosition, step: Step, ask: str
         f"{amount(member.limit, position.resource)} {unit} that you may use in {group}; others of "
         "the group are not affected."
     )
-    more = f"For more, ask {ask}."
+    more = _ask_the_pi(group, ask)
     match step.kind:
         case StepKind.REOPENED:
             return Told(Severity.INFO, f"You may start servers on {group} again", used)
@@ -189,6 +189,11 @@ def member_step(position: Position, member: MemberPosition, step: Step, ask: str
                 f"Your {unit} in {group} are used up; your servers will be stopped",
                 f"{used} What you run on it is stopped in {notice}: save your work. {more}",
             )
+
+
+def _ask_the_pi(group: str, ask: str) -> str:
+    """How a member gets a higher limit of their own."""
+    return f"For more, ask {ask} under Groups, {group}, Requests."
 
 
 def stopped(session: SessionRecord, ask: str) -> Told:
