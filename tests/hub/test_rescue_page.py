@@ -110,7 +110,7 @@ def test_a_person_makes_room_and_goes_on(
     page.set_viewport_size({"width": NARROW, "height": 844})
     check(page, "rescue")
     page.get_by_role("button", name="Delete survey/images.fits").click()
-    expect(page.get_by_role("dialog")).to_contain_text("The file survey/images.fits (2")
+    expect(page.get_by_role("dialog")).to_contain_text("The file survey/images.fits (30")
     check(page, "rescue-sure")
     page.get_by_role("button", name="Keep it").click()
     assert big.exists()
