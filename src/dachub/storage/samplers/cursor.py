@@ -63,7 +63,11 @@ class Cursor:
         self.blocks += part.blocks
         self.files += part.files
         self.unreadable += part.unreadable
-        self.left.extend(part.left)
+        for path, left in part.left:
+            if isinstance(left, Stretch) and left.entries is None:
+                self.left.appendleft((path, left))  # next: its names are work for all
+            else:
+                self.left.append((path, left))
         self.folders.merge(part.folders)
         for inode, found in part.linked.items():
             to_come = self.linked.pop(inode, None)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 STRETCH_ENTRIES = 5000
-AHEAD = 16
-"""Stretches made at a time: so few are remembered, however large a directory is."""
+AHEAD = 4
+"""Stretches made at a time, so that others need not wait for the names of all."""
 
 Entry = os.DirEntry[str]
 
