@@ -122,6 +122,7 @@ def _beside_the_hub(portal: Portal) -> Starlette:
     return Starlette(
         routes=[
             Route("/hub/logo", lambda _: FileResponse(share / "static/images/jupyterhub-80.png")),
+            Route("/favicon.ico", lambda _: FileResponse(share / "static/favicon.ico")),
             Route("/hub/home", lambda _: PlainTextResponse("home")),
             Mount("/hub/static", StaticFiles(directory=share / "static")),
             Mount("/", portal.app),
