@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Select,
+    String,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -28,22 +40,9 @@ class PlaceStore:
         self, *, area: StorageArea | None = None, owners: Collection[str] | None = None
     ) -> list[Place]:
         """Places by area and owner, with their last samples."""
-        conditions: list[ColumnElement[bool]] = []
-        if area is not None:
-            conditions.append(PlaceRow.area == area.value)
-        if owners is not None:
-            conditions.append(PlaceRow.owner.in_(owners))
         rows = await self._session.execute(
-            select(PlaceRow, SampleRow)
-            .outerjoin(
-                SampleRow,
-                (SampleRow.area == PlaceRow.area)
-                & (SampleRow.owner == PlaceRow.owner)
-                & (SampleRow.sampled_at == PlaceRow.sampled_at),
-            )
-            .where(*conditions)
-            .order_by(PlaceRow.area, PlaceRow.owner)
-            .execution_options(populate_existing=True)
+            _places(of_area=area is not None, of_owners=owners is not None),
+            {"area": area and area.value, "owners": list(owners or ())},
         )
         return [_place(place, sample) for place, sample in rows]
 
@@ -225,6 +224,27 @@ def _sample(row: SampleRow) -> StorageSample:
         sampled_at=row.sampled_at,
         method=StorageMethod(row.method),
     )
+
+
+@cache
+def _places(*, of_area: bool, of_owners: bool) -> Select[PlaceRow, SampleRow]:
+    """Made once: every decision on a start asks for it, and making it costs more than asking."""
+    places = (
+        select(PlaceRow, SampleRow)
+        .outerjoin(
+            SampleRow,
+            (SampleRow.area == PlaceRow.area)
+            & (SampleRow.owner == PlaceRow.owner)
+            & (SampleRow.sampled_at == PlaceRow.sampled_at),
+        )
+        .order_by(PlaceRow.area, PlaceRow.owner)
+        .execution_options(populate_existing=True)
+    )
+    if of_area:
+        places = places.where(PlaceRow.area == bindparam("area"))
+    if of_owners:
+        places = places.where(PlaceRow.owner == func.any(bindparam("owners", type_=ARRAY(String))))
+    return places
 
 
 def _place(row: PlaceRow, sample: SampleRow | None) -> Place:
