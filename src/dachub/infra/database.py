@@ -65,6 +65,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=pool_size,
+        pool_use_lifo=True,  # the last one used knows our statements
         pool_timeout=10,
         hide_parameters=True,  # in what is raised, and so logged: hashes, addresses, reasons
         connect_args={

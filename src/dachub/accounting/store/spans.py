@@ -116,22 +116,23 @@ class SpanStore:
 
 @cache
 def _running(*, of_all: bool) -> Select[*tuple[Any, ...]]:
-    """Made once: every decision on a start asks for it, and making it costs more than asking."""
-    key = [SessionRow.group, SessionRow.username]
+    """Made once, and of tables: all that is done in making it costs more than asking."""
+    sessions, segments = SessionRow.__table__.c, SegmentRow.__table__.c
+    key = [sessions.group, sessions.username]
     # Lateral as in what is used.
     segment = (
-        select(SegmentRow.milli_cores, SegmentRow.memory_bytes, SegmentRow.gpus)
-        .where(SegmentRow.session_id == SessionRow.session_id, SegmentRow.ended_at.is_(None))
+        select(segments.milli_cores, segments.memory_bytes, segments.gpus)
+        .where(segments.session_id == sessions.session_id, segments.ended_at.is_(None))
         .offset(literal_column("0"))
         .lateral()
     )
     found = (
         select(*key, *(func.sum(column).label(column.name) for column in segment.c))
-        .join_from(SessionRow, segment, true())
-        .where(SessionRow.ended_at.is_(None))
+        .join_from(SessionRow.__table__, segment, true())
+        .where(sessions.ended_at.is_(None))
         .group_by(*key)
     )
-    return found if of_all else found.where(SessionRow.group == func.any(_GROUPS))
+    return found if of_all else found.where(sessions.group == func.any(_GROUPS))
 
 
 def _parts(i: int, span: Span, now: datetime) -> Iterator[dict[str, object]]:

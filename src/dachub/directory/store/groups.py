@@ -27,19 +27,21 @@ class Held:
 
 
 # Made once: every decision on a start asks for it, and making it costs more than asking.
+_GROUP, _MEMBERSHIP, _PERSON = GroupRow.__table__, MembershipRow.__table__, PersonRow.__table__
 _CONTACTS = (
-    select(GroupRow.slug, GroupRow.title, PersonRow.username, PersonRow.full_name)
-    .outerjoin(
-        MembershipRow,
-        and_(
-            MembershipRow.group == GroupRow.slug,
-            MembershipRow.role == Role.PI.value,
-            MembershipRow.valid_to.is_(None),
-        ),
+    select(_GROUP.c.slug, _GROUP.c.title, _PERSON.c.username, _PERSON.c.full_name)
+    .select_from(
+        _GROUP.outerjoin(
+            _MEMBERSHIP,
+            and_(
+                _MEMBERSHIP.c.group == _GROUP.c.slug,
+                _MEMBERSHIP.c.role == Role.PI.value,
+                _MEMBERSHIP.c.valid_to.is_(None),
+            ),
+        ).outerjoin(_PERSON, _PERSON.c.username == _MEMBERSHIP.c.username)
     )
-    .outerjoin(PersonRow, PersonRow.username == MembershipRow.username)
-    .where(GroupRow.slug == func.any(bindparam("slugs", type_=ARRAY(String))))
-    .order_by(GroupRow.slug, PersonRow.username)
+    .where(_GROUP.c.slug == func.any(bindparam("slugs", type_=ARRAY(String))))
+    .order_by(_GROUP.c.slug, _PERSON.c.username)
     .distinct()
 )
 

@@ -43,20 +43,23 @@ class Acting:
     roles: dict[str, Role]
 
 
+_PERSON, _MEMBERSHIP = PersonRow.__table__, MembershipRow.__table__
 _ACTING = (
     select(
-        PersonRow.is_administrator,
-        PersonRow.disabled_at,
-        PersonRow.disabled_reason,
-        MembershipRow.group,
-        MembershipRow.role,
+        _PERSON.c.is_administrator,
+        _PERSON.c.disabled_at,
+        _PERSON.c.disabled_reason,
+        _MEMBERSHIP.c.group,
+        _MEMBERSHIP.c.role,
     )
-    .outerjoin(
-        MembershipRow,
-        and_(MembershipRow.username == PersonRow.username, MembershipRow.valid_to.is_(None)),
+    .join_from(
+        _PERSON,
+        _MEMBERSHIP,
+        and_(_MEMBERSHIP.c.username == _PERSON.c.username, _MEMBERSHIP.c.valid_to.is_(None)),
+        isouter=True,
     )
-    .where(PersonRow.username == bindparam("username"))
-    .order_by(MembershipRow.group)
+    .where(_PERSON.c.username == bindparam("username"))
+    .order_by(_MEMBERSHIP.c.group)
 )
 
 

@@ -17,21 +17,23 @@ from dachub.quota.store.limits import GROUPS
 from dachub.quota.tables import AdjustmentRow, AllocationRow
 
 _IDENTITY = ("allocation_id", "group", "resource", "starts_at", "series_id")
-# Made once: every decision on a start asks for it, and making it costs more than asking.
+_ALLOCATION, _ADJUSTMENT = AllocationRow.__table__, AdjustmentRow.__table__
+# Made once, and of tables: every decision on a start asks for it, and all that is done in making it
+# costs more than asking.
 _RECORDS = (
     select(
-        *(AllocationRow.__table__.columns[name] for name in _IDENTITY),
-        *(AdjustmentRow.__table__.columns[name] for name in Adjustment.model_fields),
+        *(_ALLOCATION.c[name] for name in _IDENTITY),
+        *(_ADJUSTMENT.c[name] for name in Adjustment.model_fields),
     )
-    .join_from(AllocationRow, AdjustmentRow)
+    .join_from(_ALLOCATION, _ADJUSTMENT)
     .order_by(
-        AllocationRow.group,
-        AllocationRow.starts_at.desc(),
-        AllocationRow.allocation_id.desc(),
-        AdjustmentRow.adjustment_id,
+        _ALLOCATION.c.group,
+        _ALLOCATION.c.starts_at.desc(),
+        _ALLOCATION.c.allocation_id.desc(),
+        _ADJUSTMENT.c.adjustment_id,
     )
 )
-_OF_GROUPS = _RECORDS.where(AllocationRow.group == func.any(GROUPS))
+_OF_GROUPS = _RECORDS.where(_ALLOCATION.c.group == func.any(GROUPS))
 
 
 class AllocationStore:

@@ -195,4 +195,6 @@ def _length(length: timedelta) -> str:
 def _read_length(text: str) -> timedelta:
     days, _, clock = text.rpartition("-")
     hours, minutes, seconds = clock.split(":")
-    return timedelta(int(days or 0), int(seconds), 0, 0, int(minutes), int(hours))
+    return timedelta(
+        days=int(days or 0), hours=int(hours), minutes=int(minutes), seconds=int(seconds)
+    )
