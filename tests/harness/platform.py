@@ -139,7 +139,12 @@ class Platform:
         """Start ``dachub up`` and wait until people could log in."""
         with self.output.open("ab") as out:
             self._process = subprocess.Popen(
-                self.command("up", "--data", str(self.data), "--port", str(self.port)),
+                # Who runs tests in the background may have them ignore Ctrl-C, and us with them.
+                [
+                    "env",
+                    "--default-signal=INT",
+                    *self.command("up", "--data", str(self.data), "--port", str(self.port)),
+                ],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
