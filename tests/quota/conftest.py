@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.accounting.conftest import accounting, describe, lensing  # noqa: F401  fixtures
+from tests.quota.watchman import watchman  # noqa: F401  a fixture
 
 from dachub.directory.services import Directory
 from dachub.directory.settings import DirectorySettings
