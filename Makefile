@@ -56,7 +56,7 @@ lock: environments ## Write the hashed lock files anew, with the newest releases
 	$(LOCK) $(ARGS) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra local requirements/server.in -o requirements/server.txt
 	$(LOCK) $(ARGS) requirements/user.in -c requirements/server.txt -o requirements/user.txt
-	$(LOCK) $(ARGS) requirements/dev.in -c requirements/server.txt -c requirements/user.txt \
+	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/dev.in -c requirements/server.txt -c requirements/user.txt \
 		-o requirements/dev.txt
 
 clean: ## Remove the environments and everything generated; never a data directory
