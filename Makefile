@@ -8,7 +8,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test test-kill bench lint format reference pictures docs lock clean
+.PHONY: help up environments test-environments test test-kill bench lint format reference pictures docs helm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -51,6 +51,9 @@ pictures: test-environments ## Take the documentation's pictures anew
 
 docs: reference ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+helm: ## Build Helm from its Go module, for the tests of the chart, where there is none (needs go)
+	GOBIN=$(CURDIR)/.environments/bin go install helm.sh/helm/v3/cmd/helm@v3.22.0
 
 lock: environments ## Write the hashed lock files anew, with the newest releases (ARGS="--upgrade")
 	$(LOCK) $(ARGS) requirements/bootstrap.in -o requirements/bootstrap.txt

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from scripts import chart
 
 from dachub.cli.main import app
 from dachub.config import Settings, bounds, section_in
@@ -109,6 +110,7 @@ def _cell(text: str) -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "access.md": access.page,
+    "chart.md": chart.page,
     "commands.md": commands,
     "configuration.md": configuration,
 }

@@ -1,0 +1,194 @@
+{{/* What all pods share; each is given (dict "component" ... "root" $). */}}
+
+{{- define "dachub.podSpec" -}}
+serviceAccountName: {{ include "dachub.account" .root }}
+automountServiceAccountToken: false
+# The cluster would set DACHUB_SERVICE_PORT and others for our Services' names.
+enableServiceLinks: false
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with include "dachub.priority" . }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- include "dachub.nodes" .root.Values.scheduling }}
+{{- end }}
+
+{{- define "dachub.priority" -}}
+{{- $priority := .root.Values.priority }}
+{{- if $priority.create -}}
+{{ include "dachub.clusterWide" .root }}-{{ eq .component "postgres" | ternary "database" "service" }}
+{{- else -}}
+{{ $priority.existing }}
+{{- end }}
+{{- end }}
+
+{{- define "dachub.nodes" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if ne .matchNodePurpose "ignore" }}
+affinity:
+  nodeAffinity:
+    {{- if eq .matchNodePurpose "require" }}
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms:
+        - matchExpressions: {{- include "dachub.corePurpose" . | nindent 12 }}
+    {{- else }}
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        preference:
+          matchExpressions: {{- include "dachub.corePurpose" . | nindent 12 }}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "dachub.corePurpose" -}}
+- key: hub.jupyter.org/node-purpose
+  operator: In
+  values: [core]
+{{- end }}
+
+{{/* Security of a pod; given (dict "user" ... "group" ...). */}}
+{{- define "dachub.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .user }}
+runAsGroup: {{ .group }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "dachub.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "dachub.image" -}}
+{{- with .Values.image -}}
+{{ with .registry }}{{ . | trimSuffix "/" }}/{{ end }}dachub-service:{{ .tag | default $.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{/* dachub.yaml: the site's, with the database that this chart knows of. */}}
+{{- define "dachub.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- $_ := set $config "database" (dict "url" (include "dachub.databaseUrl" .)) }}
+{{- $storage := deepCopy ($config.storage | default dict) }}
+{{- $_ := set $storage "state" ($storage.state | default "/var/lib/dachub/storage") }}
+{{- $_ := set $config "storage" $storage }}
+{{- toYaml $config }}
+{{- end }}
+
+{{- define "dachub.databaseUrl" -}}
+{{- if eq .Values.database.kind "inside" -}}
+postgresql://dachub@{{ include "dachub.postgres" . }}/dachub
+{{- else -}}
+{{ required "database.kind is outside: give database.outside.url" .Values.database.outside.url }}
+{{- end }}
+{{- end }}
+
+{{/* One variable from a Secret; given (list NAME SECRET KEY OPTIONAL). */}}
+{{- define "dachub.secretVariable" -}}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ index . 1 }}
+      key: {{ index . 2 }}
+      {{- if index . 3 }}
+      optional: true
+      {{- end }}
+{{- end }}
+
+{{/* How any of our programs finds its configuration and the database. */}}
+{{- define "dachub.databaseVariables" -}}
+{{- $outside := .Values.database.outside -}}
+- name: DACHUB_CONFIG
+  value: /etc/dachub/dachub.yaml
+{{- if eq .Values.database.kind "inside" }}
+{{ include "dachub.secretVariable" (list "DACHUB_DATABASE_PASSWORD" (include "dachub.secret" .) "database-password" false) }}
+{{- else }}
+{{ include "dachub.secretVariable" (list "DACHUB_DATABASE_PASSWORD" ($outside.password.secret | default .Values.secrets.site) $outside.password.key true) }}
+{{- if $outside.authority.secret }}
+- name: PGSSLMODE
+  value: verify-full
+- name: PGSSLROOTCERT
+  value: /etc/dachub-database/ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What `python -m dachub.server` is told, whatever work it does. */}}
+{{- define "dachub.serverVariables" -}}
+{{- $secret := include "dachub.secret" . -}}
+{{ include "dachub.databaseVariables" . }}
+- name: DACHUB_SERVICE_HOST
+  value: 0.0.0.0
+- name: DACHUB_SERVICE_PORT
+  value: "8080"
+- name: DACHUB_HUB_API_URL
+  value: {{ .Values.hub.apiUrl | quote }}
+- name: DACHUB_PUBLIC_URL
+  value: {{ .Values.hub.publicUrl | quote }}
+{{ include "dachub.secretVariable" (list "DACHUB_HUB_TOKEN" $secret "hub-token" false) }}
+{{ include "dachub.secretVariable" (list "DACHUB_SERVICE_TOKEN" $secret "service-token" false) }}
+{{ include "dachub.secretVariable" (list "DACHUB_PORTAL_SECRET" $secret "portal-secret" false) }}
+{{ include "dachub.secretVariable" (list "DACHUB_METRICS_TOKEN" $secret "metrics-token" false) }}
+{{ include "dachub.secretVariable" (list "DACHUB_ADMIN_PASSWORD" $secret "admin-password" true) }}
+{{ include "dachub.secretVariable" (list "DACHUB_SMTP_PASSWORD" .Values.secrets.site "smtp-password" true) }}
+{{- end }}
+
+{{/* Where they find them; the name of the ConfigMap differs for a migration. */}}
+{{- define "dachub.mounts" -}}
+- name: config
+  mountPath: /etc/dachub
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- if include "dachub.hasAuthority" . }}
+- name: database-authority
+  mountPath: /etc/dachub-database
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "dachub.volumes" -}}
+- name: config
+  configMap:
+    name: {{ .configMap }}
+- name: tmp
+  emptyDir: {}
+{{- if include "dachub.hasAuthority" .root }}
+- name: database-authority
+  secret:
+    secretName: {{ .root.Values.database.outside.authority.secret }}
+    items:
+      - key: {{ .root.Values.database.outside.authority.key }}
+        path: ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "dachub.hasAuthority" -}}
+{{- if and (eq .Values.database.kind "outside") .Values.database.outside.authority.secret }}yes{{- end }}
+{{- end }}
+
+{{/* Answers as long as the process works. */}}
+{{- define "dachub.alive" -}}
+httpGet:
+  path: /services/dac/api/v1/alive
+  port: http
+{{- end }}
+
+{{/* Answers well as long as its database does too. */}}
+{{- define "dachub.healthy" -}}
+httpGet:
+  path: /services/dac/api/v1/health
+  port: http
+{{- end }}
