@@ -11,11 +11,11 @@ import os
 from collections.abc import Hashable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import quote, urlsplit
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -29,6 +29,7 @@ from dachub.quota.settings import QuotaSettings
 from dachub.reports.settings import ReportSettings
 from dachub.storage.settings import StorageSettings
 
+DATABASE_URL = "DACHUB_DATABASE_URL"
 DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
 OPENID_CLIENT_SECRET = "DACHUB_OIDC_CLIENT_SECRET"  # noqa: S105  the variable's name
 SMTP_PASSWORD = "DACHUB_SMTP_PASSWORD"  # noqa: S105  the variable's name
@@ -49,6 +50,13 @@ class PlainHTTPRefused(ConfigurationError):
     code = "plain-http-refused"
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; a network is written as 10.0.0.0/8") from error
+
+
 class ListenSettings(Section):
     """Where the platform listens."""
 
@@ -61,6 +69,11 @@ class ListenSettings(Section):
     )
     behind_proxy: bool = Field(
         default=False, description="A proxy in front does TLS; without it, TLS is needed here"
+    )
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="Networks of the proxies whom the service believes for whom they ask, and "
+        "whether that was over TLS (X-Forwarded-For, X-Forwarded-Proto)",
     )
 
     @property
@@ -94,7 +107,7 @@ class DatabaseSettings(Section):
         default=None,
         pattern=r"^postgresql://",
         description="postgresql://user@host/database; the password comes from password_file "
-        f"or {DATABASE_PASSWORD}",
+        f"or {DATABASE_PASSWORD}. A URL with its password in {DATABASE_URL} wins over both",
     )
     password_file: Path | None = Field(default=None, description="File with the password alone")
 
@@ -390,7 +403,15 @@ def metrics_token(settings: Settings, environ: Mapping[str, str] = os.environ) -
 def external_database_url(
     settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> str | None:
-    """``database.url`` with its password put in; ``None`` where the embedded database is used."""
+    """``database.url`` with its password put in; ``None`` where the embedded database is used.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file with the password cannot be read.
+    """
+    if given := environ.get(DATABASE_URL):
+        return given
     url = settings.database.url
     if url is None:
         return None

@@ -87,6 +87,13 @@ class Service:
         except httpx.TransportError:
             return None
 
+    def alive(self) -> bool:
+        """Whether it answers at all."""
+        try:
+            return self.ask("GET", "/alive").is_success
+        except httpx.TransportError:
+            return False
+
     def until_health(self, status: int, seconds: float = 40) -> None:
         """Wait for a status of its health."""
         until(lambda: self.health() == status, f"health {status} ({self.output})", seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +26,14 @@ Result = TypeVar("Result")
 
 
 def layout_of(data: Path | None) -> Layout:
-    """Paths of the data directory named on the command line, or of the default one."""
+    """Paths of the data directory named on the command line, or of the default one.
+
+    In a pod there is none: ``DACHUB_CONFIG`` names the configuration, which is all that is needed.
+    """
+    named = os.environ.get("DACHUB_CONFIG")
+    if data is None and named and "DACHUB_DATA" not in os.environ:
+        config_file = Path(named).absolute()
+        return Layout(config_file.parent, config_file)
     return Layout(default_data_directory() if data is None else data.absolute())
 
 

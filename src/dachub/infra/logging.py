@@ -104,7 +104,9 @@ def log_to_standard_error() -> None:
 
 
 def configure_logging(log_file: Path | None, level: str = "info", days: int | None = None) -> None:
-    """Send structlog and the standard library's logs to the terminal and ``log_file``.
+    """Send structlog and the standard library's logs to ``log_file``, and as text to the terminal.
+
+    Without a file and a terminal, as in a pod, standard output gets what the file would.
 
     Parameters
     ----------
@@ -138,16 +140,17 @@ def configure_logging(log_file: Path | None, level: str = "info", days: int | No
             ],
         )
     )
+    ecs = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[drop, _for_ecs, ecs_logging.StructlogFormatter()]
+    )
     handlers: list[logging.Handler] = [terminal]
     if log_file is not None:
         file = DailyFile(log_file, file_bytes=FILE_BYTES_MAX, all_bytes=LOG_BYTES_MAX, days=days)
-        file.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=shared,
-                processors=[drop, _for_ecs, ecs_logging.StructlogFormatter()],
-            )
-        )
+        file.setFormatter(ecs)
         handlers.append(file)
+    elif not sys.stdout.isatty():
+        handlers = [logging.StreamHandler(sys.stdout)]
+        handlers[0].setFormatter(ecs)
     root = logging.getLogger()
     root.handlers = handlers
     root.setLevel(level.upper())

@@ -34,14 +34,21 @@ def default_data_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths below one data directory."""
+    """Paths below one data directory.
+
+    Attributes
+    ----------
+    config_file
+        The configuration, where it does not lie in the data directory.
+    """
 
     data: Path
+    config_file: Path | None = None
 
     @property
     def config(self) -> Path:
         """The configuration."""
-        return self.data / "dachub.yaml"
+        return self.config_file or self.data / "dachub.yaml"
 
     @property
     def admin_password(self) -> Path:

@@ -24,7 +24,7 @@ PARTS = ("postgres", "service", "hub")
 """In the order of their start; they stop in the opposite order."""
 STOP_SIGNALS = {"postgres": "INT", "service": "TERM", "hub": "TERM"}
 """For PostgreSQL INT means: end the sessions and stop cleanly."""
-STOP_SECONDS = {"postgres": 30, "service": 10, "hub": 30}
+STOP_SECONDS = {"postgres": 30, "service": 20, "hub": 30}
 SUPERVISOR = "supervisord"
 LOG_BYTES = 10 * 1024**2
 LOG_BACKUPS = 5

@@ -28,6 +28,7 @@ from dachub.local.supervision import STOP_SECONDS, PartState, Supervisor
 from dachub.local.wiring import API_PATH, Endpoints, hub_child, service_child, with_interpreters
 from dachub.model.problems import Unavailable
 from dachub.server.factory import Process
+from dachub.server.firstdata import ADMINISTRATOR
 
 READY_SECONDS = {"postgres": 300, "service": 60, "hub": 90}
 """How long a part may take; PostgreSQL may have to recover after a crash."""
@@ -148,7 +149,7 @@ class Platform:
         process = Process.connect(settings, url)
         try:
             await firstrun.forget_changed_password(self._layout, process)
-            return await firstrun.seed(self._layout, settings, process)
+            return await firstrun.seed(self._layout, process)
         finally:
             await process.close()
 
@@ -261,13 +262,13 @@ class Platform:
         lines = ["", f"dachub is ready at {endpoints.public_url}", ""]
         if password is not None:
             lines += [
-                f"  First administrator: {firstrun.ADMINISTRATOR}",
+                f"  First administrator: {ADMINISTRATOR}",
                 f"  Password (shown this once): {password}",
                 f"  It is kept in {self._layout.admin_password} until you change it.",
             ]
         elif self._layout.admin_password.exists():
             lines += [
-                f"  First administrator: {firstrun.ADMINISTRATOR}; the first password is still in",
+                f"  First administrator: {ADMINISTRATOR}; the first password is still in",
                 f"  {self._layout.admin_password}: change it in the portal.",
             ]
         if os.geteuid() != 0:

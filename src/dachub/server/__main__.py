@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -14,7 +15,15 @@ import uvicorn
 from pydantic import BaseModel, Field, ValidationError
 
 from dachub import __version__
-from dachub.config import Settings, load, metrics_token, smtp_password
+from dachub.config import (
+    DATABASE_URL,
+    ConfigurationError,
+    Settings,
+    external_database_url,
+    load,
+    metrics_token,
+    smtp_password,
+)
 from dachub.infra.database import create_engine
 from dachub.infra.logging import configure_logging
 from dachub.model.problems import DachubError
@@ -23,10 +32,11 @@ from dachub.server.app import create_app
 from dachub.server.auth import PREFIX
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
-from dachub.server.workers import Workers
+from dachub.server.workers import Work, Workers
 
 LISTEN = "127.0.0.1"
-SHUTDOWN_SECONDS = 10
+SHUTDOWN_SECONDS = 15
+"""How long answers that were begun may take once the process was told to end."""
 KEEP_ALIVE_SECONDS = 65
 
 log = structlog.get_logger(__name__)
@@ -36,7 +46,6 @@ class Environment(BaseModel):
     """The service's environment; ``DACHUB_`` before each name, in capitals."""
 
     config: Path
-    database_url: str = Field(repr=False)
     hub_token: str = Field(repr=False, min_length=16)
     service_token: str = Field(repr=False, min_length=16)
     portal_secret: str = Field(repr=False, min_length=16)
@@ -44,8 +53,12 @@ class Environment(BaseModel):
     public_url: str
     service_port: int = Field(ge=1, le=65535)
     service_host: str = LISTEN
+    drain_seconds: int = Field(default=0, ge=0, le=10)
+    """How long to go on taking requests once told to end, until nobody sends any here."""
+    work: Work = Work.ALL
     log_file: Path | None = None
     outbox_file: Path | None = None
+    admin_password: str = Field(default="", repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Environment:
@@ -61,12 +74,28 @@ class Environment(BaseModel):
         )
 
 
+class Server(uvicorn.Server):
+    """Ends in order: first it says that it will, then it takes no more, then it finishes."""
+
+    def __init__(self, config: uvicorn.Config, process: Process, drain_seconds: int) -> None:
+        super().__init__(config)
+        self._process = process
+        self._drain_seconds = drain_seconds
+
+    async def main_loop(self) -> None:
+        """Serve until told to end, and on while others still learn of it."""
+        await super().main_loop()
+        self._process.is_ending = True
+        await asyncio.sleep(self._drain_seconds)
+
+
 def main() -> int:
     """Serve until told to stop."""
     try:
         environment = Environment.read(os.environ)
         settings = load(environment.config)
         configure_logging(environment.log_file, settings.logs.level, settings.privacy.logs_days)
+        database_url = _database_url(settings)
         postman = _postman(settings, environment.public_url)
         token = metrics_token(settings) or ""
     except ValidationError as error:
@@ -81,25 +110,26 @@ def main() -> int:
         return 2
     process = Process(
         settings,
-        create_engine(environment.database_url),
+        create_engine(database_url),
         hub=HubAPI(environment.hub_api_url, environment.service_token),
         hub_token=environment.hub_token,
         portal_secret=environment.portal_secret,
         public_url=environment.public_url,
-        database_url=environment.database_url,
+        database_url=database_url,
         metrics_token=token,
         postman=postman,
     )
     # uvicorn ends in order on these, and then passes them on to whoever held them before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    app = create_app(process, workers=Workers(process), outbox=environment.outbox_file)
+    workers = Workers(process, work=environment.work, admin_password=environment.admin_password)
+    app = create_app(process, workers=workers, outbox=environment.outbox_file)
     # All that is there by now stays. The collector would look through it every so often, in the
     # middle of a request, for a tenth of a second.
     gc.collect()
     gc.freeze()
     log.info("service starts", version=__version__, port=environment.service_port)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=environment.service_host,
         port=environment.service_port,
@@ -108,11 +138,19 @@ def main() -> int:
         log_config=None,
         server_header=False,
         proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1",
+        forwarded_allow_ips=list(settings.listen.trusted_proxies),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    return 0
+    server = Server(config, process, environment.drain_seconds)
+    server.run()
+    return 0 if server.started else uvicorn.config.STARTUP_FAILURE
+
+
+def _database_url(settings: Settings) -> str:
+    if (url := external_database_url(settings)) is None:
+        raise ConfigurationError(f"No database is named: set database.url, or {DATABASE_URL}.")
+    return url
 
 
 def _postman(settings: Settings, public_url: str) -> Postman | None:

@@ -56,6 +56,7 @@ def _api(method: str, path: str, callers: frozenset[Caller], what: str) -> Acces
 
 
 API_TABLE = (
+    _api("GET", "/alive", ALL, "whether the process answers"),
     _api("GET", "/health", ALL, "whether the service works"),
     _api("GET", "/openapi.json", ALL, "the API's description"),
     _api("GET", "/status", ADMINISTRATORS, "versions, database, workers"),

@@ -175,6 +175,7 @@ class Process:
         self.started_at = self.clock.now()
         self.database_url = database_url
         self.database_ready = True
+        self.is_ending = False
         self.metrics_token = metrics_token
         self.postman = postman
         self.workers: Mapping[str, Worker] = {}
@@ -192,6 +193,11 @@ class Process:
             raise Unavailable(
                 "The database is not ready yet; this service keeps trying. Try again in a minute."
             )
+
+    def require_going_on(self) -> None:
+        """Raise :class:`Unavailable` once the process was told to end."""
+        if self.is_ending:
+            raise Unavailable("This process of the service ends; ask another one.")
 
     @asynccontextmanager
     async def factory(self, *, snapshot: bool = False) -> AsyncIterator[Factory]:

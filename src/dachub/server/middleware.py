@@ -19,7 +19,9 @@ log = structlog.get_logger("dachub.access")
 
 BODY_BYTES_MAX = 4 * 1024**2
 REQUEST_ID_HEADER = "X-Request-ID"
-QUIET_PATHS = frozenset({"/services/dac/api/v1/health", "/services/dac/metrics"})
+QUIET_PATHS = frozenset(
+    {"/services/dac/api/v1/alive", "/services/dac/api/v1/health", "/services/dac/metrics"}
+)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SECURITY_HEADERS = {

@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from enum import StrEnum
 
 import structlog
 
 from dachub import migrations
+from dachub.config import Settings
+from dachub.directory.models import Principal, PrincipalKind, WeakPassword
 from dachub.model.problems import DachubError
 from dachub.model.units import day_start
 from dachub.notices.services import MailService
+from dachub.server import firstdata
 from dachub.server.factory import Process, Worker
 from dachub.server.privacy import forget_people, retain
 from dachub.server.sampling import storage_workers
@@ -37,6 +41,7 @@ COUNT_EVERY_SECONDS = 600
 CHECK_EVERY_SECONDS = 24 * 3600
 CHECK_SECONDS_MAX = 3600
 DATABASE_EVERY_SECONDS = 1
+BY = Principal("service:first-start", PrincipalKind.OPERATOR)
 
 
 async def reconcile(process: Process) -> str:
@@ -112,28 +117,64 @@ def _until_midnight(process: Process) -> float:
     return min(COUNT_EVERY_SECONDS, (midnight - now).total_seconds())
 
 
-class Workers:
-    """Runs the background work as long as the application runs."""
+class Work(StrEnum):
+    """Which background work a process does: not every one reaches people's files."""
 
-    def __init__(self, process: Process) -> None:
+    ALL = "all"
+    SERVICE = "service"
+    STORAGE = "storage"
+
+
+def service_workers(settings: Settings) -> list[Worker]:
+    """The background work on the database and through the hub."""
+    every = settings.quota.reconcile_seconds
+    return [
+        Worker("reconcile", every, reconcile),
+        Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
+        Worker("check-days", CHECK_EVERY_SECONDS, check_days, run_seconds=CHECK_SECONDS_MAX),
+        Worker("series", COUNT_EVERY_SECONDS, keep_series, _until_midnight),
+        Worker("enforce", settings.quota.enforce_seconds, enforce),
+        Worker("stops", STOPS_EVERY_SECONDS, stop_due),
+        Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
+        Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
+        Worker("retention", RETAIN_EVERY_SECONDS, retain),
+        Worker("mails", MAILS_EVERY_SECONDS, send_mails),
+    ]
+
+
+def folder_workers() -> list[Worker]:
+    """The background work on groups' folders."""
+    every, day = FOLDERS_EVERY_SECONDS, CLEAR_SECONDS_MAX
+    return [
+        Worker("group-folders", every, follow_memberships),
+        Worker("clear-folders", every, clear_folders, run_seconds=day),
+    ]
+
+
+class Workers:
+    """Runs the background work as long as the application runs.
+
+    Parameters
+    ----------
+    work
+        What of it is this process's.
+    admin_password
+        The first administrator's, on a platform without people; empty where there is to be none.
+    """
+
+    def __init__(
+        self, process: Process, *, work: Work = Work.ALL, admin_password: str = ""
+    ) -> None:
         self._process = process
-        every = process.settings.quota.reconcile_seconds
+        self._admin_password = admin_password
         self._workers = [
-            Worker("reconcile", every, reconcile),
-            Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
-            Worker("check-days", CHECK_EVERY_SECONDS, check_days, run_seconds=CHECK_SECONDS_MAX),
-            Worker("series", COUNT_EVERY_SECONDS, keep_series, _until_midnight),
-            Worker("enforce", process.settings.quota.enforce_seconds, enforce),
-            Worker("stops", STOPS_EVERY_SECONDS, stop_due),
-            Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
-            Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
-            Worker("retention", RETAIN_EVERY_SECONDS, retain),
-            Worker("group-folders", FOLDERS_EVERY_SECONDS, follow_memberships),
-            Worker(
-                "clear-folders", FOLDERS_EVERY_SECONDS, clear_folders, run_seconds=CLEAR_SECONDS_MAX
-            ),
-            Worker("mails", MAILS_EVERY_SECONDS, send_mails),
-            *storage_workers(),
+            worker
+            for kind, workers in (
+                (Work.SERVICE, service_workers(process.settings)),
+                (Work.STORAGE, [*folder_workers(), *storage_workers()]),
+            )
+            if work in {kind, Work.ALL}
+            for worker in workers
         ]
 
     @asynccontextmanager
@@ -155,11 +196,12 @@ class Workers:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _prepare(self, ready: asyncio.Event) -> None:
-        """Migrate as soon as the database answers."""
+        """Migrate as soon as the database answers, and make what a new platform starts with."""
         failures = 0
         while True:
             try:
                 revision = await asyncio.to_thread(migrations.upgrade, self._process.database_url)
+                await self._first_data()
             except DachubError as error:
                 log.warning("database not ready", code=error.code, reason=error.message)
             except Exception:
@@ -171,6 +213,16 @@ class Workers:
                 return
             failures += 1
             await asyncio.sleep(min(DATABASE_EVERY_SECONDS * 2 ** min(failures, 4), 10))
+
+    async def _first_data(self) -> None:
+        if not self._admin_password:
+            return
+        try:
+            made = await firstdata.seed(self._process, BY, lambda: self._admin_password)
+        except WeakPassword as error:
+            log.warning("no first administrator", code=error.code, reason=error.message)
+        else:
+            log.info("first data", made=made is not None)
 
     async def _keep(self, worker: Worker, ready: asyncio.Event) -> None:
         await ready.wait()

@@ -13,14 +13,21 @@ router = APIRouter(tags=["service"])
 
 
 class Health(BaseModel):
-    """The service lives and its database answers."""
+    """All is well."""
 
     status: str = "ok"
 
 
+@router.get("/alive")
+async def alive() -> Health:
+    """Tell that the process answers, whatever it lacks; to start it again would bring that."""
+    return Health()
+
+
 @router.get("/health", responses=errors())
 async def health(process: CurrentProcess) -> Health:
-    """Tell whether the service can do its work; anyone may ask."""
+    """Tell whether the service can do its work: not while its database is away, or it ends."""
+    process.require_going_on()
     await require_answer(process)
     return Health()
 
