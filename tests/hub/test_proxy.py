@@ -22,6 +22,7 @@ from tornado.websocket import WebSocketClientConnection, WebSocketHandler, webso
 from dachub.hub.proxy import client_address
 
 MIB = 1024**2
+FILE_BYTES = 120 * MIB
 KERNEL_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 
@@ -44,11 +45,37 @@ class Seen(RequestHandler):
         self.write(self.request.remote_ip or "")
 
 
+class Waiting(RequestHandler):
+    """Answers once so many wait for an answer."""
+
+    together = 30
+    arrived = 0
+    all_there: asyncio.Event
+
+    async def get(self) -> None:
+        Waiting.arrived += 1
+        if Waiting.arrived == self.together:
+            self.all_there.set()
+        await self.all_there.wait()
+
+
+class Files(RequestHandler):
+    """Takes a file, and gives one as long."""
+
+    def put(self) -> None:
+        self.write(str(len(self.request.body)))
+
+    def get(self) -> None:
+        self.write(bytes(FILE_BYTES))
+
+
 @pytest.fixture
 async def echo() -> AsyncIterator[str]:
     """Address of a server behind the proxy."""
-    handlers = [("/seen", Seen), ("/.*", Echo)]
-    server = HTTPServer(Application(handlers, websocket_max_message_size=64 * MIB), xheaders=True)
+    Waiting.arrived, Waiting.all_there = 0, asyncio.Event()
+    handlers = [("/seen", Seen), ("/waiting", Waiting), ("/file", Files), ("/.*", Echo)]
+    application = Application(handlers, websocket_max_message_size=64 * MIB)
+    server = HTTPServer(application, xheaders=True, max_buffer_size=256 * MIB)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -143,6 +170,26 @@ async def test_messages_pass_as_they_are(proxy: tuple[str, ssl.SSLContext | None
         assert type(back) is type(message)
         assert back == message
     connection.close()
+
+
+async def test_who_waits_for_an_answer_holds_up_nobody_else(
+    proxy: tuple[str, ssl.SSLContext | None],
+) -> None:
+    url, context = proxy
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(verify=context or False, trust_env=False, limits=limits) as client:
+        waiting = (client.get(f"{url}/waiting", timeout=30) for _ in range(Waiting.together))
+        answers = await asyncio.gather(*waiting)
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_large_files_pass_both_ways(proxy: tuple[str, ssl.SSLContext | None]) -> None:
+    url, context = proxy
+    async with httpx.AsyncClient(verify=context or False, trust_env=False, timeout=60) as client:
+        taken = await client.put(f"{url}/file", content=bytes(FILE_BYTES))
+        given = await client.get(f"{url}/file")
+    assert (taken.status_code, taken.text) == (200, str(FILE_BYTES))
+    assert (given.status_code, len(given.content)) == (200, FILE_BYTES)
 
 
 async def test_nobody_says_themselves_where_they_come_from(

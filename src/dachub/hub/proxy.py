@@ -2,8 +2,9 @@
 
 As it comes it keeps the server's choice of a WebSocket subprotocol to itself, passes binary
 messages on as text and ends connections at messages over 10 MiB: kernels would speak an old
-protocol only, and widgets and large plots would break. Nor does it speak TLS. And it lets callers
-say themselves what address they have.
+protocol only, and widgets and large plots would break. It has ten requests under way at once, so
+that ten people who wait for their servers would hold up everybody, and takes files of 100 MiB at
+most. Nor does it speak TLS. And it lets callers say themselves what address they have.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import ssl
 from typing import Any
 
 from configurable_http_proxy import cli, configproxy, handlers  # type: ignore[import-untyped]
-from tornado.httpclient import HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.netutil import is_valid_ip
 from tornado.websocket import websocket_connect
 
-MESSAGE_BYTES_MAX = 512 * 1024**2
+BYTES_MAX = 512 * 1024**2
+"""Largest message or file, either way."""
+REQUESTS_AT_ONCE = 10_000
 
 
 class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
@@ -49,7 +52,7 @@ class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
     @property
     def max_message_size(self) -> int:
         """Largest message from a browser, in bytes."""
-        return MESSAGE_BYTES_MAX
+        return BYTES_MAX
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Tell the browser what the server chose; it was asked before."""
@@ -84,25 +87,25 @@ def client_address(peer: str, forwarded: str, *, behind_proxy: bool) -> str:
 def main() -> None:
     """Run the proxy with the arguments JupyterHub gives."""
     configproxy.ProxyHandler = ProxyHandler
-    handlers.websocket_connect = functools.partial(
-        websocket_connect, max_message_size=MESSAGE_BYTES_MAX
-    )
+    handlers.websocket_connect = functools.partial(websocket_connect, max_message_size=BYTES_MAX)
+    AsyncHTTPClient.configure(None, max_clients=REQUESTS_AT_ONCE, max_buffer_size=BYTES_MAX)
     ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     ours.add_argument("--ssl-key")
     ours.add_argument("--ssl-cert")
     ours.add_argument("--behind-proxy", action="store_true")
     given, rest = ours.parse_known_args()
     ProxyHandler.behind_proxy = given.behind_proxy
+    context = None
     if given.ssl_cert:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(given.ssl_cert, given.ssl_key)
-        # It makes two servers: first that for people, then that of its API on loopback.
-        contexts = iter([context, None])
+    # It makes two servers: first that for people, then that of its API on loopback.
+    contexts = iter([context, None])
 
-        def server(application: Any) -> HTTPServer:
-            return HTTPServer(application, ssl_options=next(contexts))
+    def server(application: Any) -> HTTPServer:
+        return HTTPServer(application, ssl_options=next(contexts), max_buffer_size=BYTES_MAX)
 
-        cli.HTTPServer = server
+    cli.HTTPServer = server
     cli.main(args=rest)
 
 
