@@ -23,7 +23,7 @@ test-environments:
 	$(SETUP) server dev user browser
 
 test: lint ## Check the code, then run all tests (ARGS="-k name" to choose)
-	$(SETUP) browser
+	$(SETUP) browser nginx
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 test-kill: test-environments ## Kill every part at random moments of 220 sessions (ARGS="-s" to watch)

@@ -1,7 +1,7 @@
 """Set up what dachub runs in, from this checkout alone; needs nothing but Python >= 3.11.
 
-``python3 scripts/environments.py server [dev] [user] [browser]`` brings the named parts up to
-date and is quick when they are already:
+``python3 scripts/environments.py server [dev] [user] [browser] [nginx]`` brings the named parts
+up to date and is quick when they are already:
 
 server
     ``.venv``: the platform, from ``requirements/server.txt``.
@@ -11,6 +11,8 @@ user
     ``.environments/astronomy``: the users' JupyterLab, from ``requirements/user.txt``, and dachub.
 browser
     A system Chromium, for the tests.
+nginx
+    A system nginx, for the tests; without it theirs are left out.
 
 As root, other accounts must be able to run both environments; where the checkout lies below a
 directory closed to them, the environments go below ``/opt/dachub`` and are linked from here.
@@ -306,6 +308,18 @@ def set_up_browser() -> None:
     apt_install("chromium")
 
 
+def set_up_nginx() -> None:
+    """Make sure that there is an nginx for the tests that need one, where we may install it."""
+    if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        say("no nginx here: its tests are left out (for an administrator: apt-get install nginx)")
+        return
+    apt_install("nginx")
+    if Path("/run/systemd/system").exists():  # the tests start their own
+        run(["systemctl", "disable", "--now", "nginx"], "Stopping the nginx just installed")
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Wait until no other set-up of this checkout is under way."""
@@ -321,7 +335,7 @@ def alone() -> Iterator[None]:
 def main() -> int:
     """Bring the parts named on the command line up to date."""
     parser = argparse.ArgumentParser(description="Set up the environments of dachub.")
-    parser.add_argument("parts", nargs="+", choices=["server", "dev", "user", "browser"])
+    parser.add_argument("parts", nargs="+", choices=["server", "dev", "user", "browser", "nginx"])
     parts = parser.parse_args().parts
     os.umask(0o022)  # other accounts run what is installed here
     try:
@@ -332,6 +346,8 @@ def main() -> int:
                 set_up_user(python, uv)
             if "browser" in parts:
                 set_up_browser()
+            if "nginx" in parts:
+                set_up_nginx()
     except SetupError as error:
         print(f"Setting up dachub failed. {error}", file=sys.stderr)
         return 1

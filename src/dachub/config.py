@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from dachub.cluster.edge import ACCEPTABLE_USE_PATH, NginxSettings
 from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
@@ -144,6 +145,7 @@ class Settings(Section):
     site: SiteSettings = SiteSettings()
     listen: ListenSettings = ListenSettings()
     tls: TLSSettings = TLSSettings()
+    nginx: NginxSettings = NginxSettings()
     database: DatabaseSettings = DatabaseSettings()
     login: LoginSettings = LoginSettings()
     servers: ServerSettings = ServerSettings()
@@ -217,7 +219,9 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
     settings.require_safe_listening()
     return settings.model_copy(
         update={
+            "site": _with_rules(settings),
             "tls": _from(path.parent, settings.tls, "certificate", "key"),
+            "nginx": _from(path.parent, settings.nginx, "acceptable_use_file"),
             "database": _from(path.parent, settings.database, "password_file"),
             "mail": settings.mail and _from(path.parent, settings.mail, "password_file", "ca_file"),
             "metrics": _from(path.parent, settings.metrics, "token_file"),
@@ -278,6 +282,13 @@ def _from(directory: Path, section: Section, *keys: str) -> Section:
     return section.model_copy(
         update={key: directory.absolute() / value for key, value in paths.items() if value}
     )
+
+
+def _with_rules(settings: Settings) -> SiteSettings:
+    """The site, whose rules are where nginx shows them unless it says otherwise."""
+    if settings.nginx.acceptable_use_file is None or settings.site.acceptable_use_url is not None:
+        return settings.site
+    return settings.site.model_copy(update={"acceptable_use_url": ACCEPTABLE_USE_PATH})
 
 
 def _fault(detail: ErrorDetails) -> str:

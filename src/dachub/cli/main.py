@@ -12,6 +12,7 @@ from dachub.cli import (
     allocation,
     audit,
     configuration,
+    deploy,
     export,
     group,
     limit,
@@ -61,6 +62,7 @@ app.add_typer(usage.app, name="usage")
 app.add_typer(session.app, name="session")
 app.add_typer(export.app, name="export")
 app.add_typer(storage.app, name="storage")
+app.add_typer(deploy.app, name="deploy")
 app.command()(report.report)
 app.command()(audit.audit)
 app.command()(state.status)

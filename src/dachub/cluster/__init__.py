@@ -1,0 +1,1 @@
+"""What only a deployment over several machines needs to know."""

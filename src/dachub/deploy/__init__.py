@@ -1,0 +1,1 @@
+"""Puts the platform where it is to run: what ``dachub deploy`` writes and does."""
