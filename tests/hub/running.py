@@ -21,7 +21,7 @@ from tests.harness.fake_service import FakeService
 from tests.harness.waiting import until
 from tests.harness.witness import TINY_SERVER
 
-from dachub.hub.settings import HubSettings, LocalSpawnSettings, LoginSettings, ServerSettings
+from dachub.hub.settings import HubSettings, MachineSettings, LoginSettings, ServerSettings
 from dachub.model.people import LocalAccount
 from dachub.model.site import Environment, Size
 
@@ -88,11 +88,11 @@ class RunningHub:
             state_directory=state,
             service_url=service.url,
             public_url=self.url,
-            bind_url=self.url,
-            hub_port=free_port(),
-            proxy_api_port=free_port(),
             log_file=directory / "hub.json",
-            local=LocalSpawnSettings(
+            machine=MachineSettings(
+                bind_url=self.url,
+                hub_port=free_port(),
+                proxy_api_port=free_port(),
                 homes=directory / "homes",
                 group_links=directory / "group-links",
                 unix_accounts=unix_accounts,

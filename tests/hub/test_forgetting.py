@@ -121,7 +121,7 @@ def test_a_hub_that_deletes_a_person_forgets_them_and_what_their_server_said(
         visitor.sign_in(username)
         visitor.spawn(group="virgo", size="tiny", environment="astronomy")
         until(lambda name=username: hub.log_of(name).exists(), "the server says something")
-    api = f"http://127.0.0.1:{hub.settings.hub_port}/hub/api/users/ada"
+    api = f"http://127.0.0.1:{hub.settings.machine.hub_port}/hub/api/users/ada"
     service = {"Authorization": "token service-token-of-the-test"}
     until(
         lambda: httpx.delete(api, headers=service, timeout=60).status_code in (204, 404),

@@ -19,7 +19,7 @@ from tests.harness.waiting import until
 from tests.harness.witness import TINY_SERVER
 from tests.hub.running import RunningHub, account
 
-from dachub.hub.settings import LocalSpawnSettings
+from dachub.hub.settings import MachineSettings
 from dachub.model.names import UNIX_GROUP
 from dachub.model.sessions import EndReason, EventKind, SessionEvent
 
@@ -222,9 +222,7 @@ def test_each_person_has_a_unix_account_of_their_own(
 
 def test_a_file_in_the_home_does_not_stand_for_a_module_of_python(tmp_path: Path) -> None:
     (tmp_path / "random.py").write_text("raise SystemExit('not me')\n")
-    command = LocalSpawnSettings(
-        homes=tmp_path, log_directory=tmp_path, unix_accounts=False
-    ).command
+    command = MachineSettings.model_fields["command"].default
     done = subprocess.run(
         [sys.executable, *command, "--version"],
         cwd=tmp_path,

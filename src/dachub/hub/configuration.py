@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from dachub.hub.bar import links
 from dachub.hub.claims import reading_of
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
 from dachub.hub.logs import EcsFile
+from dachub.hub.machine import configuration as machine
 from dachub.hub.notices import Pressing
 from dachub.hub.service import PORTAL_PATH, SERVICE
 from dachub.hub.sessions import QUEUE_SECONDS
 from dachub.hub.settings import HubSettings
-from dachub.hub.spawners import LocalSpawner
+from dachub.hub.local_spawner import LocalSpawner
 from dachub.model.names import USERNAME_PATTERN
 
 SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
@@ -46,7 +46,7 @@ def configure(c: Any) -> None:
     starts_at_once = STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)
     runtime.set_current(runtime.Runtime.build(settings, starts_at_once))
     _hub(c, settings)
-    _proxy(c, settings)
+    _place(c, settings)
     _logs(c, settings)
     _login(c, settings)
     _servers(c, settings)
@@ -55,35 +55,24 @@ def configure(c: Any) -> None:
 
 
 def _hub(c: Any, settings: HubSettings) -> None:
-    state = settings.state_directory
-    c.JupyterHub.bind_url = settings.bind_url
-    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings.hub_port}"
-    c.JupyterHub.public_url = settings.public_url
-    c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
-    # Only where JPY_COOKIE_SECRET does not give it.
-    c.JupyterHub.cookie_secret_file = str(state / "cookie-secret")
-    c.JupyterHub.cleanup_servers = not settings.servers.survive_hub_restart
-    c.JupyterHub.cleanup_proxy = True
     c.JupyterHub.concurrent_spawn_limit = SPAWNS_PENDING_MAX
     c.JupyterHub.last_activity_interval = _activity_seconds(settings)
     c.JupyterHub.activity_resolution = 60
     c.JupyterHub.init_spawners_timeout = 10
 
 
-def _proxy(c: Any, settings: HubSettings) -> None:
-    c.ConfigurableHTTPProxy.command = [
-        *_ends_with_parent(),
-        sys.executable,
-        "-m",
-        "dachub.hub.proxy",
-        *(["--behind-proxy"] if settings.behind_proxy else []),
-    ]
-    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.proxy_api_port}"
-    c.ConfigurableHTTPProxy.pid_file = str(settings.state_directory / "jupyterhub-proxy.pid")
-    c.ConfigurableHTTPProxy.log_level = "error"
-    if settings.tls_certificate and settings.tls_key:
-        c.JupyterHub.ssl_cert = str(settings.tls_certificate)
-        c.JupyterHub.ssl_key = str(settings.tls_key)
+def _place(c: Any, settings: HubSettings) -> None:
+    """Where servers run. On a cluster Zero to JupyterHub has configured hub, proxy and pods."""
+    if settings.machine is not None:
+        machine.configure(c, settings, settings.machine)
+        c.JupyterHub.spawner_class = LocalSpawner
+        if settings.servers.idle_stop_seconds is not None:
+            _culler(c, settings.servers.idle_stop_seconds)
+        return
+    # Here, because a machine has no KubeSpawner.
+    from dachub.hub.pod_spawner import PodSpawner
+
+    c.JupyterHub.spawner_class = PodSpawner
 
 
 def _logs(c: Any, settings: HubSettings) -> None:
@@ -126,17 +115,13 @@ def _login(c: Any, settings: HubSettings) -> None:
 
 
 def _servers(c: Any, settings: HubSettings) -> None:
-    c.JupyterHub.spawner_class = LocalSpawner
     c.Spawner.start_timeout = settings.servers.start_timeout_seconds + QUEUE_SECONDS
     c.Spawner.http_timeout = 30
     c.Spawner.poll_interval = 30
     c.Spawner.default_url = "/lab"
-    c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": str(_activity_seconds(settings))}
-    c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]
+    c.Spawner.environment.update(JUPYTERHUB_ACTIVITY_INTERVAL=str(_activity_seconds(settings)))
     c.Spawner.options_form = form.options_form
     c.Spawner.options_from_form = form.options_from_form
-    c.LocalProcessSpawner.interrupt_timeout = 10
-    c.LocalProcessSpawner.term_timeout = 5
 
 
 def _services(c: Any, settings: HubSettings) -> None:
@@ -151,8 +136,10 @@ def _services(c: Any, settings: HubSettings) -> None:
     if Service.class_traits().get("timeout") is not None:
         # JupyterHub 6 would hold up its own start for a service that is down.
         portal["timeout"] = 1
-    c.JupyterHub.services = [portal]
+    # Added to: a site may have services of its own.
+    c.JupyterHub.services = [*c.JupyterHub.services, portal]
     c.JupyterHub.load_roles = [
+        *c.JupyterHub.load_roles,
         {"name": "user", "scopes": ["self", USE_PORTAL]},
         {
             "name": "server",
@@ -174,15 +161,6 @@ def _services(c: Any, settings: HubSettings) -> None:
             ],
         },
     ]
-    if settings.servers.idle_stop_seconds is not None:
-        c.JupyterHub.services.append(_culler(settings.servers.idle_stop_seconds))
-        c.JupyterHub.load_roles.append(
-            {
-                "name": "idle-culler",
-                "services": ["idle-culler"],
-                "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
-            }
-        )
 
 
 def _activity_seconds(settings: HubSettings) -> int:
@@ -191,13 +169,13 @@ def _activity_seconds(settings: HubSettings) -> int:
     return 300 if idle_seconds is None else min(300, idle_seconds // 4)
 
 
-def _culler(idle_seconds: int) -> dict[str, Any]:
+def _culler(c: Any, idle_seconds: int) -> None:
     every_seconds = max(10, min(300, idle_seconds // 4))
-    return {
+    service = {
         "name": "idle-culler",
         "display": False,
         "command": [
-            *_ends_with_parent(),
+            *machine.ends_with_parent(),
             sys.executable,
             "-m",
             "jupyterhub_idle_culler",
@@ -205,6 +183,13 @@ def _culler(idle_seconds: int) -> dict[str, Any]:
             f"--cull-every={every_seconds}",
         ],
     }
+    role = {
+        "name": "idle-culler",
+        "services": ["idle-culler"],
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    }
+    c.JupyterHub.services = [service]
+    c.JupyterHub.load_roles = [role]
 
 
 def _pages(c: Any, settings: HubSettings) -> None:
@@ -220,9 +205,3 @@ def _pages(c: Any, settings: HubSettings) -> None:
         "local_accounts": settings.login.local_accounts,
         "openid": settings.login.openid is not None,
     }
-
-
-def _ends_with_parent() -> list[str]:
-    """Prefix of a command that must not outlive the hub, however the hub ends."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -103,16 +103,16 @@ class Runtime:
         """Forget a person: what the hub keeps beside JupyterHub's own database."""
         await self.outbox.forget(username)
         self.last_ends.pop(username, None)
-        if self.settings.local is not None:
-            directory = self.settings.local.log_directory
+        if self.settings.machine is not None:
+            directory = self.settings.machine.log_directory
             logs = [log_name(username, name) for name in server_names]
             await asyncio.to_thread(_remove, [directory / name for name in logs])
 
     async def prune(self) -> None:
         """Forget what was kept long enough."""
         await self.outbox.prune()
-        if self.settings.local is not None:
-            directory, days = self.settings.local.log_directory, self.settings.log_days
+        if self.settings.machine is not None:
+            directory, days = self.settings.machine.log_directory, self.settings.log_days
             await asyncio.to_thread(_remove_old, directory, days)
 
     async def heartbeat(self, app: Any) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dachub.model.settings import Section
 from dachub.model.site import RESCUE_SIZE, Environment, Size
@@ -195,9 +195,14 @@ class SiteSettings(Section):
     acceptable_use_url: str | None = Field(default=None, description="The rules people accept")
 
 
-class LocalSpawnSettings(Section):
-    """How servers run on one machine; written by ``dachub up``."""
+class MachineSettings(Section):
+    """One machine: who listens where, and how servers run; written by ``dachub up``."""
 
+    bind_url: str = Field(description="Where the proxy listens")
+    hub_port: int
+    proxy_api_port: int
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     homes: Path
     group_links: Path | None = Field(
         default=None, description="Where each person finds the folders of their groups, by username"
@@ -211,8 +216,38 @@ class LocalSpawnSettings(Section):
     log_directory: Path
 
 
+class PodSettings(Section):
+    """A cluster: how servers run as pods beside what Zero to JupyterHub says of them.
+
+    Written by ``dachub deploy``.
+    """
+
+    command: tuple[str, ...] = Field(
+        default=("dachub-server",), description="What an image of ours starts with"
+    )
+    plain_command: tuple[str, ...] = Field(
+        default=("jupyterhub-singleuser",), description="What any other image starts with"
+    )
+    home: str = Field(default="/home/jovyan", description="Where the home is mounted")
+    shared_claim: str | None = Field(
+        default=None, description="Claim of the file system with all homes and group folders"
+    )
+    homes_path: str = Field(default="homes", description="Homes in the shared file system")
+    groups_path: str = Field(default="groups", description="Group folders in it")
+    helper_image: str | None = Field(
+        default=None, description="Image of ours that makes directories in the shared file system"
+    )
+    new_machine_seconds: int = Field(
+        default=240, ge=1, description="How long a new machine takes, until it was measured"
+    )
+    gpu_resource: str = Field(default="nvidia.com/gpu", description="What a GPU is called")
+
+
 class HubSettings(Section):
-    """All that the hub plugin needs; the content of ``DACHUB_HUB_SETTINGS``."""
+    """All that the hub plugin needs; the content of ``DACHUB_HUB_SETTINGS``.
+
+    Where servers run is either one machine or a cluster.
+    """
 
     site: SiteSettings = SiteSettings()
     login: LoginSettings = LoginSettings()
@@ -220,14 +255,16 @@ class HubSettings(Section):
     state_directory: Path = Field(description="Outbox and the hub's own database; mode 0700")
     service_url: str = Field(description="Where the dachub service listens, without a path")
     public_url: str = Field(description="Where people reach the hub")
-    bind_url: str = Field(description="Where the proxy listens")
-    hub_port: int
-    proxy_api_port: int
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
     behind_proxy: bool = Field(
         default=False, description="All come through a proxy in front, which says who they are"
     )
     log_file: Path | None = Field(default=None, description="ECS JSON; the terminal gets text")
     log_days: int | None = Field(default=None, description="How long older files of logs are kept")
-    local: LocalSpawnSettings | None = Field(default=None, description="Only on one machine")
+    machine: MachineSettings | None = None
+    pods: PodSettings | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.machine is None) == (self.pods is None):
+            raise ValueError("servers run on one machine or as pods: give machine or pods")
+        return self

@@ -20,7 +20,7 @@ from dachub.config import (
     openid_client_secret,
     smtp_password,
 )
-from dachub.hub.settings import HubSettings, LocalSpawnSettings
+from dachub.hub.settings import HubSettings, MachineSettings
 from dachub.infra.files import write_private
 from dachub.local.layout import Layout
 from dachub.local.processes import ChildSpec
@@ -140,15 +140,15 @@ def hub_settings(layout: Layout, settings: Settings, endpoints: Endpoints) -> Hu
         state_directory=layout.hub,
         service_url=endpoints.service_url,
         public_url=endpoints.public_url,
-        bind_url=endpoints.bind_url,
-        hub_port=endpoints.hub_port,
-        proxy_api_port=endpoints.proxy_api_port,
-        tls_certificate=settings.tls.certificate,
-        tls_key=settings.tls.key,
         behind_proxy=_is_behind_proxy(settings),
         log_file=layout.logs / "hub.json",
         log_days=settings.privacy.logs_days,
-        local=LocalSpawnSettings(
+        machine=MachineSettings(
+            bind_url=endpoints.bind_url,
+            hub_port=endpoints.hub_port,
+            proxy_api_port=endpoints.proxy_api_port,
+            tls_certificate=settings.tls.certificate,
+            tls_key=settings.tls.key,
             homes=settings.storage.homes,
             group_links=settings.storage.group_links,
             unix_accounts=os.geteuid() == 0,

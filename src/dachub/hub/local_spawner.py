@@ -19,7 +19,7 @@ from dachub.hub.machine.accounts import ensure_account, ensure_home, known_accou
 from dachub.hub.machine.limits import LimitedSpawner
 from dachub.hub.machine.processes import end_session_processes
 from dachub.hub.sessions import SessionMixin
-from dachub.hub.settings import LocalSpawnSettings
+from dachub.hub.settings import MachineSettings
 from dachub.model.names import UNIX_GROUP
 from dachub.model.sessions import EndReason
 from dachub.model.site import RESCUE_SIZE, ResolvedChoice
@@ -144,16 +144,16 @@ class LocalSpawner(SessionMixin, LimitedSpawner):
 
     _log_file: IO[bytes] | None = None
 
-    def _settings(self) -> LocalSpawnSettings:
-        local = runtime.current().settings.local
+    def _settings(self) -> MachineSettings:
+        local = runtime.current().settings.machine
         if local is None:
-            raise RuntimeError("LocalSpawner needs the 'local' section of the hub's settings")
+            raise RuntimeError("LocalSpawner needs the 'machine' section of the hub's settings")
         return local
 
     def _log_path(self) -> Path:
         return self._settings().log_directory / runtime.log_name(self.user.name, self.name)
 
-    def _open_log(self, local: LocalSpawnSettings) -> IO[bytes]:
+    def _open_log(self, local: MachineSettings) -> IO[bytes]:
         local.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._log_path()
         if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
