@@ -14,6 +14,7 @@ from jupyterhub.services.service import Service
 from dachub.hub import form, runtime
 from dachub.hub.bar import links
 from dachub.hub.claims import reading_of
+from dachub.hub.local_spawner import LocalSpawner
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
 from dachub.hub.logs import EcsFile
 from dachub.hub.machine import configuration as machine
@@ -21,7 +22,6 @@ from dachub.hub.notices import Pressing
 from dachub.hub.service import PORTAL_PATH, SERVICE
 from dachub.hub.sessions import QUEUE_SECONDS
 from dachub.hub.settings import HubSettings
-from dachub.hub.local_spawner import LocalSpawner
 from dachub.model.names import USERNAME_PATTERN
 
 SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
@@ -43,7 +43,10 @@ def configure(c: Any) -> None:
     """
     path = Path(os.environ[SETTINGS_VARIABLE])
     settings = HubSettings.model_validate_json(path.read_text())
-    starts_at_once = STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)
+    # A cluster starts what it has room for; one machine would only get slower.
+    starts_at_once = (
+        SPAWNS_PENDING_MAX if settings.pods else STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)
+    )
     runtime.set_current(runtime.Runtime.build(settings, starts_at_once))
     _hub(c, settings)
     _place(c, settings)
@@ -56,7 +59,7 @@ def configure(c: Any) -> None:
 
 def _hub(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.concurrent_spawn_limit = SPAWNS_PENDING_MAX
-    c.JupyterHub.last_activity_interval = _activity_seconds(settings)
+    c.JupyterHub.last_activity_interval = settings.servers.activity_seconds
     c.JupyterHub.activity_resolution = 60
     c.JupyterHub.init_spawners_timeout = 10
 
@@ -119,7 +122,6 @@ def _servers(c: Any, settings: HubSettings) -> None:
     c.Spawner.http_timeout = 30
     c.Spawner.poll_interval = 30
     c.Spawner.default_url = "/lab"
-    c.Spawner.environment.update(JUPYTERHUB_ACTIVITY_INTERVAL=str(_activity_seconds(settings)))
     c.Spawner.options_form = form.options_form
     c.Spawner.options_from_form = form.options_from_form
 
@@ -137,9 +139,9 @@ def _services(c: Any, settings: HubSettings) -> None:
         # JupyterHub 6 would hold up its own start for a service that is down.
         portal["timeout"] = 1
     # Added to: a site may have services of its own.
-    c.JupyterHub.services = [*c.JupyterHub.services, portal]
+    c.JupyterHub.services = [*c.JupyterHub.get("services", []), portal]
     c.JupyterHub.load_roles = [
-        *c.JupyterHub.load_roles,
+        *c.JupyterHub.get("load_roles", []),
         {"name": "user", "scopes": ["self", USE_PORTAL]},
         {
             "name": "server",
@@ -161,12 +163,6 @@ def _services(c: Any, settings: HubSettings) -> None:
             ],
         },
     ]
-
-
-def _activity_seconds(settings: HubSettings) -> int:
-    """How often activity is looked at: often enough that what is in use is not taken for idle."""
-    idle_seconds = settings.servers.idle_stop_seconds
-    return 300 if idle_seconds is None else min(300, idle_seconds // 4)
 
 
 def _culler(c: Any, idle_seconds: int) -> None:

@@ -38,6 +38,7 @@ def of_session(
         "DACHUB_SESSION": str(session.session_id),
         "DACHUB_CORES": f"{session.milli_cores / 1000:g}",
         "DACHUB_MEMORY_BYTES": str(session.memory_bytes),
+        "JUPYTERHUB_ACTIVITY_INTERVAL": str(settings.servers.activity_seconds),
         **dict.fromkeys(THREAD_VARIABLES, threads),
     }
 

@@ -15,10 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from dachub.hub.clock import now
+from dachub.hub.cluster.progress import NewMachines
 from dachub.hub.delivery import Delivery
 from dachub.hub.logs import end_request
-from dachub.hub.machine import cgroups, scratch
-from dachub.hub.machine.processes import end_session_processes
+from dachub.hub.machine.leftovers import ProcessLeftovers
 from dachub.hub.outbox import OpenSession, Outbox
 from dachub.hub.people import Passwords, People
 from dachub.hub.provider import Provider
@@ -52,6 +52,16 @@ class HasSession(Protocol):
         """``None`` while the server lives."""
 
 
+class Leftovers(Protocol):
+    """What hubs that were killed left where servers run."""
+
+    async def end(self, session_id: UUID) -> datetime | None:
+        """End what is left of a session; when it ended, or ``None`` where nothing tells."""
+
+    async def sweep(self) -> None:
+        """Remove what no session needs."""
+
+
 @dataclass
 class Runtime:
     """Everything the hooks of the hub need; built once by ``configure``."""
@@ -63,6 +73,8 @@ class Runtime:
     passwords: Passwords
     provider: Provider | None
     start_gate: asyncio.Semaphore
+    leftovers: Leftovers
+    new_machines: NewMachines
     last_ends: dict[str, str] = field(default_factory=dict)
     """By username: why the last server ended, or nothing where its owner need not be told."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -81,6 +93,10 @@ class Runtime:
             passwords=Passwords(outbox, service, settings.login),
             provider=_provider(openid) if openid else None,
             start_gate=asyncio.Semaphore(starts_at_once),
+            leftovers=_leftovers(settings),
+            new_machines=NewMachines(
+                settings.pods.new_machine_seconds if settings.pods is not None else 0
+            ),
         )
 
     def attach(self, app: Any) -> None:
@@ -159,25 +175,22 @@ class Runtime:
         for entry in left:
             if entry.session.session_id not in held:
                 await self._end_orphan(entry)
-        await asyncio.to_thread(cgroups.here().remove_empty)
+        await self.leftovers.sweep()
 
     async def _end_orphan(self, entry: OpenSession) -> None:
         session = entry.session
-        killed = await asyncio.to_thread(end_session_processes, session.session_id)
-        await asyncio.to_thread(
-            scratch.remove, session.session_id, self.settings.servers.rescue.scratch_directories
-        )
+        ended_at = await self.leftovers.end(session.session_id)
         log.warning(
-            "Session %s of %s was left behind by a hub that was killed; %d processes ended",
+            "Session %s of %s was left behind by a hub that was killed; %s",
             session.session_id,
             session.username,
-            killed,
+            "it was ended" if ended_at else "nothing of it runs",
         )
         await self.outbox.ended(
             session,
             started_at=entry.started_at,
-            at=now() if killed else None,
-            reason=EndReason.STOPPED if killed else EndReason.LOST,
+            at=ended_at,
+            reason=EndReason.STOPPED if ended_at else EndReason.LOST,
         )
 
     async def _refresh_running(self, app: Any) -> None:
@@ -229,6 +242,15 @@ def _provider(openid: OpenIDSettings) -> Provider:
         os.environ["DACHUB_OIDC_CLIENT_SECRET"],
         openid.request_timeout_seconds,
     )
+
+
+def _leftovers(settings: HubSettings) -> Leftovers:
+    if settings.pods is None:
+        return ProcessLeftovers(settings.servers.rescue.scratch_directories)
+    # Here, because a machine has no KubeSpawner.
+    from dachub.hub.cluster.leftovers import PodLeftovers
+
+    return PodLeftovers(os.environ["POD_NAMESPACE"])
 
 
 def _spawners(app: Any) -> Iterator[object]:

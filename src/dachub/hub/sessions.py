@@ -54,6 +54,13 @@ class StartFailed(DachubError):
     status = 500
 
 
+class HomeFull(DachubError):
+    """The server itself found no room in its home; the message is why."""
+
+    code = "home-full"
+    status = 507
+
+
 def shown(error: DachubError) -> web.HTTPError:
     """The error as JupyterHub 5 and 6 show it to people and answer it to programs."""
     status = error.status if 400 <= error.status < 600 else 400
@@ -116,6 +123,16 @@ class SessionMixin(Base):  # type: ignore[misc]
         """Why the person could not work in a server as chosen, and must make room; for them."""
         return None
 
+    async def launch(self) -> Any:
+        """Start the server itself; returns its address.
+
+        Raises
+        ------
+        HomeFull
+            If the server found that it has no room to work: a rescue session follows.
+        """
+        return await super().start()
+
     async def failure_reason(self) -> str:
         """What is known of why the server did not come up; for the person."""
         return ""
@@ -176,7 +193,13 @@ class SessionMixin(Base):  # type: ignore[misc]
         """Ask whether the server may start, start it, and return when it answers."""
         begin_request()
         try:
-            return await self._start()
+            # Asked first: who must make room may start a rescue session also where no time is left.
+            return await self._start_session(await self.trouble())
+        except HomeFull as full:
+            self.log.warning("%s found no room: %s", self._log_name, full.message)
+            await self.stop(now=True)
+            self.session = None
+            return await self._rescue(full.message)
         except DachubError as error:
             raise shown(error) from error
 
@@ -207,10 +230,15 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     # Inside
 
-    async def _start(self) -> Any:
+    async def _rescue(self, reason: str) -> Any:
+        try:
+            return await self._start_session(reason)
+        except DachubError as error:
+            raise shown(error) from error
+
+    async def _start_session(self, trouble: str | None) -> Any:
         live = runtime.current()
-        # Asked first: who must make room may start a rescue session also where no time is left.
-        self.choice = await self._decide(await self.trouble())
+        self.choice = await self._decide(trouble)
         if self.rescue is not None:
             self.choice = self._rescuing(self.choice, self.rescue)
         self.person = await live.people.last_known(self.user.name)
@@ -223,7 +251,7 @@ class SessionMixin(Base):  # type: ignore[misc]
             try:
                 async with asyncio.timeout(limit_seconds):
                     await self.prepare(self.choice)
-                    address = await super().start()
+                    address = await self.launch()
                     self._save()
                     await self._until_up(address)
             except TimeoutError as error:

@@ -178,6 +178,12 @@ class ServerSettings(Section):
         description="Software people choose from; the first is preset",
     )
 
+    @property
+    def activity_seconds(self) -> int:
+        """How often activity is looked at: so often that what is in use is not taken for idle."""
+        idle_seconds = self.idle_stop_seconds
+        return 300 if idle_seconds is None else min(300, idle_seconds // 4)
+
     @field_validator("sizes")
     @classmethod
     def _rescue_is_no_choice(cls, sizes: tuple[Size, ...]) -> tuple[Size, ...]:
@@ -223,7 +229,8 @@ class PodSettings(Section):
     """
 
     command: tuple[str, ...] = Field(
-        default=("dachub-server",), description="What an image of ours starts with"
+        default=("python", "-m", "dachub.client.start"),
+        description="What an image of ours starts with",
     )
     plain_command: tuple[str, ...] = Field(
         default=("jupyterhub-singleuser",), description="What any other image starts with"

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import pwd
 import sys
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from dachub.hub.room import Room, why_full
 from dachub.hub.settings import RescueSettings
+from dachub.model import probe
 from dachub.model.problems import Unavailable
-from dachub.model.units import spoken_bytes
 
 log = logging.getLogger(__name__)
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(probe.__file__)
 PATIENCE_SECONDS = 10
 
 
@@ -26,15 +25,6 @@ class HomeSilent(Unavailable):
     """The file system of the homes does not answer: a server would hang as well."""
 
     code = "home-silent"
-
-
-class Room(BaseModel):
-    """What :mod:`dachub.hub.machine.probe` saw; without a home only the error."""
-
-    error: int
-    free_bytes: int | None = None
-    total_bytes: int = 0
-    free_files: int | None = None
 
 
 async def trouble(
@@ -53,23 +43,7 @@ async def trouble(
         If the home does not answer.
     """
     room = await _look(home, owner)
-    if room is None or room.free_bytes is None:
-        return None
-    if room.error not in {0, errno.ENOSPC, errno.EDQUOT}:
-        return f"Nothing can be written in your home directory ({os.strerror(room.error)})."
-    if room.error == errno.EDQUOT:
-        return "Your home directory is full: you have used all that your quota lets you store."
-    if room.free_files is not None and room.free_files < settings.free_files_min:
-        return (
-            f"Your home directory is full: there is room for {room.free_files} more files "
-            f"(and for {spoken_bytes(room.free_bytes)}). Many small files use it up."
-        )
-    if room.error == errno.ENOSPC or room.free_bytes < settings.free_bytes_min:
-        return (
-            f"Your home directory is full: {spoken_bytes(room.free_bytes)} of its file system's "
-            f"{spoken_bytes(room.total_bytes)} are free."
-        )
-    return None
+    return None if room is None else why_full(room, settings)
 
 
 async def _look(home: Path, owner: pwd.struct_passwd | None) -> Room | None:

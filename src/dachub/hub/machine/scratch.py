@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+from dachub.hub.scratch import PLACES, scratch_variables
 from dachub.model.problems import DachubError
 
 log = logging.getLogger(__name__)
@@ -22,20 +23,6 @@ log = logging.getLogger(__name__)
 PREFIX = "dachub-rescue-"
 ROOM_BYTES_MIN = 16 * 1024**2
 REMOVE_SECONDS = 60
-PLACES = {
-    "TMPDIR": "tmp",
-    "JUPYTER_RUNTIME_DIR": "runtime",
-    "JUPYTER_DATA_DIR": "jupyter-data",
-    # Not the person's own: what is wrong in theirs is not to keep this session from starting.
-    "JUPYTER_CONFIG_DIR": "jupyter-config",
-    "IPYTHONDIR": "ipython",
-    "MPLCONFIGDIR": "matplotlib",
-    "XDG_CACHE_HOME": "cache",
-    "XDG_CONFIG_HOME": "config",
-    "XDG_DATA_HOME": "data",
-    "XDG_STATE_HOME": "state",
-    "XDG_RUNTIME_DIR": "xdg-runtime",
-}
 
 
 class NoScratch(DachubError):
@@ -68,7 +55,7 @@ def make(
         with suppress(OSError):
             room = os.statvfs(directory)
             if room.f_bavail * room.f_frsize >= ROOM_BYTES_MIN:
-                return _variables(_make(directory / f"{PREFIX}{session_id}", owner))
+                return scratch_variables(_make(directory / f"{PREFIX}{session_id}", owner))
     raise NoScratch(
         "Your home directory is full, and the machine has no room for a rescue session either. "
         "Tell your administrator."
@@ -99,13 +86,3 @@ def _make(place: Path, owner: pwd.struct_passwd | None) -> Path:
         for directory in (*inside, inner):
             os.chown(directory, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
     return inner
-
-
-def _variables(inner: Path) -> dict[str, str]:
-    return {
-        **{variable: str(inner / name) for variable, name in PLACES.items()},
-        "HISTFILE": str(inner / "bash-history"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # Packages in the home may be what is half written.
-        "PYTHONNOUSERSITE": "1",
-    }

@@ -1,7 +1,7 @@
 """Looks at a home as its owner: a program, whose argument is the home.
 
-It runs as the person before their server does, so it knows only the standard library. What it
-prints is for :mod:`dachub.hub.machine.homes`.
+It runs as the person before their server does, on one machine as a program of its own, so it knows
+only the standard library. What it prints is for :mod:`dachub.hub.room`.
 """
 
 import json
@@ -10,6 +10,8 @@ import sys
 import uuid
 
 WRITTEN_BYTES = 256 * 1024
+NO_ROOM = 75
+"""With this a server in a pod ends that found no room (EX_TEMPFAIL of sysexits.h)."""
 
 
 def look(home: str) -> dict[str, int | None]:

@@ -1,0 +1,1 @@
+"""People's servers as pods of a cluster: what only a cluster has, without a word of sessions."""

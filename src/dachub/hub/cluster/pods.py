@@ -1,0 +1,269 @@
+"""A server as a pod: when it failed, when it ended, and why; as exactly as the cluster knows."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from kubespawner import KubeSpawner
+
+from dachub.hub.clock import now
+from dachub.hub.cluster.progress import Stage, stage_of
+from dachub.hub.cluster.reflectors import NotedEvents, NotedPods, Resource
+from dachub.model.problems import DachubError
+
+CONTAINER = "notebook"
+LOOK_SECONDS = 0.5
+# A registry that does not answer for a moment is asked again by the cluster itself.
+IMAGE_PATIENCE_SECONDS = 60
+IMAGE_PROBLEMS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
+CONTAINER_PROBLEMS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
+# A pod that is to end on a machine that answers is gone after its grace period; later than that
+# nobody there has heard of it.
+SILENT_SECONDS = 60
+
+
+class PodFailed(DachubError):
+    """The pod cannot become a server.
+
+    Attributes
+    ----------
+    exit_code
+        Of the server, if it ran.
+    said
+        What it left as its last words.
+    """
+
+    code = "pod-failed"
+    status = 500
+
+    def __init__(self, message: str, *, exit_code: int | None = None, said: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.said = said
+
+
+class Pod(KubeSpawner):  # type: ignore[misc]
+    """Starts, watches and removes one pod.
+
+    Attributes
+    ----------
+    died_at
+        When the server in it ended, where the cluster told.
+    why_ended
+        For its owner, where it was not their own doing.
+    """
+
+    died_at: datetime | None = None
+    why_ended = ""
+    _pod_uid: str | None = None
+    _lost = False
+    _telling: asyncio.Task[None] | None = None
+
+    async def _start_reflector(
+        self, kind: str, reflector_class: type, replace: bool = False, **options: Any
+    ) -> Any:
+        noting = {"pods": NotedPods, "events": NotedEvents}.get(kind, reflector_class)
+        return await super()._start_reflector(kind, noting, replace=replace, **options)
+
+    @property
+    def pod(self) -> Resource | None:
+        """The pod as it was last seen."""
+        if self.pod_reflector is None:
+            return None
+        found: Resource | None = self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+        return found
+
+    @property
+    def stage(self) -> Stage:
+        """How far the start is."""
+        events = list(NotedEvents.by_pod.get(self.pod_name, {}).values())
+        return stage_of(self.pod, events)
+
+    async def start(self) -> Any:
+        """Make the pod and wait until it runs.
+
+        Raises
+        ------
+        PodFailed
+            As soon as the cluster says that it will not.
+        """
+        self.died_at, self.why_ended, self._lost, self._pod_uid = None, "", False, None
+        await self._start_watching_pods()
+        if self.pod is not None:  # left behind by an earlier start
+            await KubeSpawner.stop(self, now=True)
+        self._listen()
+        starting = super().start()
+        failing = asyncio.ensure_future(self._until_failed())
+        try:
+            await asyncio.wait({starting, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done() and not starting.done():
+                await failing
+            return await starting
+        finally:
+            for task in (starting, failing):
+                task.cancel()
+            await asyncio.gather(starting, failing, return_exceptions=True)
+
+    async def poll(self) -> int | None:
+        """``None`` while the server lives."""
+        await self._start_watching_pods()
+        self._listen()
+        pod = self.pod
+        if pod is not None and self._is_lost(pod):
+            return 1
+        status: int | None = await super().poll()
+        return status
+
+    def clear_state(self) -> None:
+        """Forget the pod."""
+        super().clear_state()
+        NotedPods.listeners.pop(self.pod_name, None)
+
+    async def remove(self) -> None:
+        """Remove what is left of a pod that ended."""
+        if self.pod is not None:
+            await KubeSpawner.stop(self, now=True)
+
+    def _listen(self) -> None:
+        if NotedPods.listeners.get(self.pod_name) != self._changed:
+            NotedPods.listeners[self.pod_name] = self._changed
+            if (pod := self.pod) is not None:
+                self._changed(pod, gone=False)
+
+    def _changed(self, pod: Resource, gone: bool) -> None:
+        """Note the end of our pod, at the moment the cluster tells of it."""
+        uid = pod["metadata"]["uid"]
+        ended = _terminated(pod)
+        if ended is None and not gone:
+            return
+        if uid == self._pod_uid:  # known already
+            return
+        self._pod_uid = uid
+        if ended is not None:
+            self.died_at = _moment(ended.get("finishedAt"))
+        self.why_ended = _why_ended(pod, ended)
+        if self._poll_callback is not None and self._telling is None:
+            self._telling = asyncio.ensure_future(self._tell_hub())
+
+    async def _tell_hub(self) -> None:
+        """Let the hub clean up now, not at its next poll."""
+        try:
+            if not self.pending:
+                await self.poll_and_notify()
+        finally:
+            self._telling = None
+
+    def _is_lost(self, pod: Resource) -> bool:
+        """Whether the machine of a pod that should be gone says nothing more."""
+        wanted = _moment(pod["metadata"].get("deletionTimestamp"))
+        if wanted is None or _terminated(pod) is not None:
+            return False
+        if now() < wanted + timedelta(seconds=SILENT_SECONDS):
+            return False
+        if not self._lost:
+            self._lost = True
+            self.why_ended = (
+                "The machine on which your server ran stopped answering. Your files are as they "
+                "were last saved; what was only in memory is lost."
+            )
+            self.log.warning("%s is on a machine that does not answer any more", self.pod_name)
+        return True
+
+    async def _until_failed(self) -> None:
+        patience = _Patience(IMAGE_PATIENCE_SECONDS)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            pod = self.pod
+            if pod is not None and (failure := _failure(pod, patience)) is not None:
+                raise failure
+
+
+class _Patience:
+    """Whether something has gone on for too long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def ends(self, goes_on: bool) -> bool:
+        if not goes_on:
+            self._since = None
+            return False
+        time = asyncio.get_running_loop().time()
+        self._since = time if self._since is None else self._since
+        return time - self._since >= self._seconds
+
+
+def _statuses(pod: Resource, which: str = "containerStatuses") -> list[Resource]:
+    return list(pod["status"].get(which) or [])
+
+
+def _terminated(pod: Resource) -> Resource | None:
+    """How the server in a pod ended, if it did."""
+    for container in _statuses(pod):
+        if container["name"] == CONTAINER and "terminated" in container["state"]:
+            ended: Resource = container["state"]["terminated"]
+            return ended
+    return None
+
+
+def _failure(pod: Resource, patience: _Patience) -> PodFailed | None:
+    """Why a pod that starts will not become a server; ``None`` while it may."""
+    ended = _terminated(pod)
+    if ended is not None:
+        said = (ended.get("message") or "").strip()
+        return PodFailed(
+            _why_ended(pod, ended)
+            or f"Your server stopped while it was starting (exit status {ended['exitCode']}).",
+            exit_code=ended["exitCode"],
+            said=said,
+        )
+    if pod["status"]["phase"] == "Failed":
+        return PodFailed(_why_ended(pod, None) or "The cluster gave the server up.")
+    waiting = {
+        state["waiting"].get("reason", ""): state["waiting"].get("message", "")
+        for which in ("initContainerStatuses", "containerStatuses")
+        for state in (container["state"] for container in _statuses(pod, which))
+        if "waiting" in state
+    }
+    if patience.ends(not IMAGE_PROBLEMS.isdisjoint(waiting)):
+        return PodFailed(
+            "The software of this environment could not be fetched: its image "
+            f"{pod['spec']['containers'][0]['image']} is not to be had."
+        )
+    for reason in CONTAINER_PROBLEMS & waiting.keys():
+        return PodFailed(f"The server could not be made ({reason}: {waiting[reason][:200]}).")
+    return None
+
+
+def _why_ended(pod: Resource, ended: Resource | None) -> str:
+    """Why a server ended, for its owner; nothing where it ended by itself."""
+    if ended is not None and ended.get("reason") == "OOMKilled":
+        return "Your server used more memory than its size has, and was ended."
+    if pod["status"].get("reason") == "Evicted":
+        return f"The cluster had to end your server: {pod['status'].get('message', '')[:200]}"
+    for condition in pod["status"].get("conditions") or []:
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return _DISRUPTIONS.get(
+                condition.get("reason", ""), "The cluster had to end your server."
+            )
+    return ""
+
+
+_DISRUPTIONS = {
+    "PreemptionByScheduler": "Your server had to make room for something more important.",
+    "DeletionByTaintManager": "The machine on which your server ran stopped answering.",
+    "EvictionByEvictionAPI": "The machine on which your server ran was taken out of service.",
+    "TerminationByKubelet": "The machine on which your server ran had to end it.",
+    "DeletionByPodGC": "The machine on which your server ran is gone.",
+}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
