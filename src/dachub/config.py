@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dachub.cluster.edge import ACCEPTABLE_USE_PATH, NginxSettings
+from dachub.cluster.settings import ClusterSettings
 from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
@@ -157,6 +158,7 @@ class Settings(Section):
     privacy: PrivacySettings = PrivacySettings()
     reports: ReportSettings = ReportSettings()
     logs: LogSettings = LogSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     def require_safe_listening(self) -> None:
         """Refuse plain HTTP beyond this machine.
@@ -194,7 +196,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None) -> Settings:
+def load(
+    path: Path,
+    overrides: Mapping[str, Mapping[str, object]] | None = None,
+    instance: str | None = None,
+) -> Settings:
     """Read and check ``dachub.yaml``; a file that is not there counts as empty.
 
     Parameters
@@ -203,6 +209,8 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
         The file; relative paths inside it count from its directory.
     overrides
         Section -> key -> value that win over the file; ``None`` values do not count.
+    instance
+        Which of the file's ``instances`` is meant, such as ``dev``; what it says wins over the rest.
 
     Raises
     ------
@@ -215,7 +223,7 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
         text = ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
-    settings = parse(text, str(path), overrides)
+    settings = parse(text, str(path), overrides, instance)
     settings.require_safe_listening()
     return settings.model_copy(
         update={
@@ -239,7 +247,10 @@ def load(path: Path, overrides: Mapping[str, Mapping[str, object]] | None = None
 
 
 def parse(
-    text: str, source: str, overrides: Mapping[str, Mapping[str, object]] | None = None
+    text: str,
+    source: str,
+    overrides: Mapping[str, Mapping[str, object]] | None = None,
+    instance: str | None = None,
 ) -> Settings:
     """Check the text of a configuration; ``source`` names it in messages.
 
@@ -261,6 +272,9 @@ def parse(
         raise ConfigurationError(
             f"{source} must consist of sections (key: value), not a single value."
         )
+    instances = tree.pop("instances", None) or {}
+    if instance is not None:
+        tree = merged(tree, _instance(instances, instance, source))
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
         if given and isinstance(tree.get(section) or {}, dict):
@@ -275,6 +289,27 @@ def parse(
         word = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         listed = "".join(f"\n  - {fault}" for fault in faults)
         raise ConfigurationError(f"{source} has {word}:{listed}") from error
+
+
+def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Trees laid over each other: ``theirs`` wins, lists are replaced."""
+    result = dict(ours)
+    for key, value in theirs.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merged(below, value)
+        result[key] = value
+    return result
+
+
+def _instance(instances: object, name: str, source: str) -> Mapping[str, Any]:
+    if not isinstance(instances, Mapping) or not isinstance(instances.get(name), Mapping):
+        known = ", ".join(map(str, instances)) if isinstance(instances, Mapping) else ""
+        raise ConfigurationError(
+            f"{source} describes no instance '{name}' (under instances: {known or 'none'})."
+        )
+    tree: Mapping[str, Any] = instances[name]
+    return tree
 
 
 def _from(directory: Path, section: Section, *keys: str) -> Section:
@@ -333,7 +368,16 @@ def section_in(annotation: object) -> type[BaseModel] | None:
 # --- Secrets -------------------------------------------------------------------------------------
 
 
-def _secret(file: Path | None, variable: str, environ: Mapping[str, str]) -> str | None:
+def read_secret(
+    file: Path | None, variable: str, environ: Mapping[str, str] = os.environ
+) -> str | None:
+    """A secret from its file, else from the environment; ``None`` where it is in neither.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or is empty.
+    """
     if file is None:
         return environ.get(variable) or None
     try:
@@ -348,7 +392,7 @@ def _secret(file: Path | None, variable: str, environ: Mapping[str, str]) -> str
 def _required(
     file: Path | None, variable: str, environ: Mapping[str, str], *, lacking: str, setting: str
 ) -> str:
-    secret = _secret(file, variable, environ)
+    secret = read_secret(file, variable, environ)
     if secret is None:
         raise ConfigurationError(f"{lacking}: name a file in {setting}, or set {variable}.")
     return secret
@@ -402,7 +446,7 @@ def metrics_token(settings: Settings, environ: Mapping[str, str] = os.environ) -
     ConfigurationError
         If it is so short that it could be guessed.
     """
-    token = _secret(settings.metrics.token_file, METRICS_TOKEN, environ)
+    token = read_secret(settings.metrics.token_file, METRICS_TOKEN, environ)
     if token is not None and len(token) < TOKEN_MIN_CHARACTERS:
         raise ConfigurationError(
             f"The token for metrics has less than {TOKEN_MIN_CHARACTERS} characters: make one "
@@ -426,7 +470,7 @@ def external_database_url(
     url = settings.database.url
     if url is None:
         return None
-    password = _secret(settings.database.password_file, DATABASE_PASSWORD, environ)
+    password = read_secret(settings.database.password_file, DATABASE_PASSWORD, environ)
     parts = urlsplit(url)
     if password is None or parts.username is None:
         return url
@@ -474,6 +518,15 @@ def commented_text() -> str:
         assert section is not None  # noqa: S101  every key at the top is a section
         lines += ["", f"## {(section.__doc__ or '').strip()}", f"#{name}:"]
         lines += _commented(section, "  ")
+    lines += [
+        "",
+        "## Other instances of the platform, such as one for development: what differs from the",
+        "## above, by name. See --instance of dachub deploy.",
+        "#instances:",
+        "#  dev:",
+        "#    listen: {public_url: https://dev.dac.example.org}",
+        "#    cluster: {namespace: dachub-dev}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -378,7 +378,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_the_command_writes_everything_and_says_how_to_use_it(data: Path) -> None:
     target = data / "made" / "nginx"
-    words = ["deploy", "nginx", str(target), "--no-check", "--data", str(data)]
+    words = ["deploy", "nginx", str(target), "--no-check", "--config", str(data / "dachub.yaml")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
     assert "systemctl reload nginx" in result.stdout

@@ -3,16 +3,169 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
-from dachub.cli.options import DataOption, JsonOption
+from dachub import config
+from dachub.cli.options import JsonOption
 from dachub.cli.output import print_json
-from dachub.cli.platform import layout_of, settings_of
+from dachub.cli.platform import layout_of
+from dachub.config import Settings
+from dachub.deploy import chart, releases, status, z2jh
 from dachub.deploy import nginx as front
+from dachub.deploy.helm import Cluster
+from dachub.model.problems import InvalidInput, NotFound
 
 app = typer.Typer(help="Put the platform where it is to run.", no_args_is_help=True)
+HERE = Path("dachub.yaml")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The configuration; else dachub.yaml here, else that of the data directory.",
+        show_default=False,
+    ),
+]
+InstanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instance",
+        help="One of the configuration's instances, such as dev; else the main one.",
+        show_default=False,
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command("z2jh-values")
+def z2jh_values(path: ConfigOption = None, instance: InstanceOption = None) -> None:
+    """Print the values for an unmodified Zero to JupyterHub."""
+    _print_yaml(z2jh.values(_settings(path, instance)))
+
+
+@app.command("chart-values")
+def chart_values(path: ConfigOption = None, instance: InstanceOption = None) -> None:
+    """Print the values for dachub's own chart."""
+    _print_yaml(chart.values(_settings(path, instance)))
+
+
+@app.command("commands")
+def commands(path: ConfigOption = None, instance: InstanceOption = None) -> None:
+    """Print the two plain Helm commands that do what apply does."""
+    settings = _settings(path, instance)
+    typer.echo(
+        "dachub deploy chart-values > dachub-values.yaml\n"
+        "dachub deploy z2jh-values > jupyterhub-values.yaml"
+    )
+    for line in releases.commands(settings, "dachub-values.yaml", "jupyterhub-values.yaml"):
+        typer.echo(line)
+
+
+@app.command("plan")
+def plan(
+    path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
+) -> None:
+    """Say what apply would change, checked by the cluster itself; changes nothing."""
+    settings = _settings(path, instance)
+    _show(releases.changes(_cluster(settings), settings), as_json=as_json, whole=False)
+
+
+@app.command("diff")
+def diff(
+    path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
+) -> None:
+    """Show line by line what apply would change; never a secret's value."""
+    settings = _settings(path, instance)
+    _show(releases.changes(_cluster(settings), settings), as_json=as_json, whole=True)
+
+
+@app.command("apply")
+def apply(
+    path: ConfigOption = None, instance: InstanceOption = None, yes: YesOption = False
+) -> None:
+    """Install or upgrade; what fails goes back to what it was. Running servers go on."""
+    settings = _settings(path, instance)
+    cluster = _cluster(settings)
+    count = _show(releases.changes(cluster, settings), as_json=False, whole=False)
+    if not count:
+        return
+    if not yes:
+        typer.confirm(
+            f"Apply this to the namespace {cluster.namespace} of {cluster.context}?", abort=True
+        )
+    releases.apply(cluster, settings, typer.echo)
+    typer.echo(status.first_steps(cluster, settings))
+
+
+@app.command("rollback")
+def rollback(
+    path: ConfigOption = None, instance: InstanceOption = None, yes: YesOption = False
+) -> None:
+    """Go back to what ran before the last apply; the database keeps its schema."""
+    settings = _settings(path, instance)
+    cluster = _cluster(settings)
+    if not yes:
+        typer.confirm(
+            f"Roll back in the namespace {cluster.namespace} of {cluster.context}?", abort=True
+        )
+    releases.roll_back(cluster, settings, typer.echo)
+
+
+@app.command("status")
+def show_status(
+    path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
+) -> None:
+    """Say how the platform on the cluster is; status 1 where something is not as it should be."""
+    settings = _settings(path, instance)
+    report = status.read(_cluster(settings), settings)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        typer.echo(report.as_text())
+    if not report.is_well:
+        raise typer.Exit(1)
+
+
+@app.command("remove")
+def remove(
+    path: ConfigOption = None,
+    instance: InstanceOption = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", help="Its name once more, so that it is meant.")
+    ] = None,
+) -> None:
+    """Uninstall, people's running servers with it; volumes and secrets stay."""
+    settings = _settings(path, instance)
+    _require_meant(settings, namespace, "removes the platform and stops everybody's server")
+    releases.remove(_cluster(settings), settings, typer.echo)
+
+
+@app.command("reset")
+def reset(
+    instance: InstanceOption = None,
+    path: ConfigOption = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", help="Its name once more, so that it is meant.")
+    ] = None,
+) -> None:
+    """Remove an instance with all its data, and install it anew; never the main one."""
+    if instance is None:
+        raise InvalidInput("Only an instance can be reset: say which with --instance.")
+    settings = _settings(path, instance)
+    main = _settings(path, None).cluster
+    if (main.context, main.namespace) == (settings.cluster.context, settings.cluster.namespace):
+        raise InvalidInput(
+            f"The instance '{instance}' has the namespace of the main one: give it its own."
+        )
+    _require_meant(settings, namespace, "deletes all homes, tables and figures of this instance")
+    cluster = _cluster(settings)
+    releases.remove(cluster, settings, typer.echo)
+    releases.delete_data(cluster, typer.echo)
+    releases.apply(cluster, settings, typer.echo)
+    typer.echo(status.first_steps(cluster, settings))
 
 
 @app.command("nginx")
@@ -25,11 +178,12 @@ def nginx(
         bool,
         typer.Option(help="Have the nginx of this machine look for faults first, if there is one."),
     ] = True,
-    data: DataOption = None,
+    path: ConfigOption = None,
+    instance: InstanceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the configuration of an nginx in front, with the pages that it shows by itself."""
-    settings = settings_of(layout_of(data))
+    settings = _settings(path, instance)
     checked = front.put(settings, directory.absolute(), check=check)
     if as_json:
         print_json({"directory": str(directory.absolute()), "checked": checked})
@@ -43,3 +197,45 @@ def nginx(
         f"  ln -sf {here}/nginx.conf /etc/nginx/nginx.conf\n"
         "  nginx -t && systemctl reload nginx"
     )
+
+
+def _settings(path: Path | None, instance: str | None) -> Settings:
+    if path is None:
+        path = HERE if HERE.exists() else layout_of(None).config
+    if not path.exists():
+        raise NotFound(f"There is no configuration {path}. Name it with --config.")
+    return config.load(path, instance=instance)
+
+
+def _cluster(settings: Settings) -> Cluster:
+    cluster = settings.cluster
+    return Cluster.checked(cluster.context, cluster.server, cluster.namespace)
+
+
+def _require_meant(settings: Settings, namespace: str | None, what: str) -> None:
+    if namespace != settings.cluster.namespace:
+        raise InvalidInput(f"This {what}. If it is meant: --namespace {settings.cluster.namespace}")
+
+
+def _show(changes: Any, *, as_json: bool, whole: bool) -> int:
+    """Print changes as they are found; how many there were."""
+    if as_json:
+        found = [
+            {"release": one.release, "kind": one.kind, "name": one.name, "change": one.verb}
+            | ({"lines": list(one.lines)} if whole else {})
+            for one in changes
+        ]
+        print_json(found)
+        return len(found)
+    count = 0
+    for count, one in enumerate(changes, 1):  # noqa: B007
+        typer.echo(f"{one.release}: {one.kind} {one.name} is {one.verb}")
+        if whole:
+            typer.echo("".join(f"  {line}\n" for line in one.lines), nl=False)
+    if not count:
+        typer.echo("Nothing changes.")
+    return count
+
+
+def _print_yaml(values: dict[str, Any]) -> None:
+    typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)

@@ -1,1 +1,1 @@
-"""Puts the platform where it is to run: what ``dachub deploy`` writes and does."""
+"""Installing the platform on a cluster, from the same ``dachub.yaml`` that one machine uses."""

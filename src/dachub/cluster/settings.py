@@ -1,0 +1,132 @@
+"""The section ``cluster`` of ``dachub.yaml``: where and how ``dachub deploy`` installs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from dachub.model.settings import Section
+
+DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class HubChartSettings(Section):
+    """The Zero to JupyterHub chart that stands beside ours."""
+
+    release: DnsName = Field(default="jupyterhub", description="Name of its Helm release")
+    chart: str = Field(
+        default="jupyterhub", description="Its name in the repository, or a directory or file"
+    )
+    repository: str | None = Field(
+        default="https://hub.jupyter.org/helm-chart/",
+        description="Where Helm finds it; null where chart is a directory or file",
+    )
+    version: str | None = Field(default=None, description="Version; the newest when not given")
+    values: dict[str, Any] = Field(
+        default={}, description="Values of the site's own, merged over those that dachub makes"
+    )
+
+
+class ImageSettings(Section):
+    """Container images."""
+
+    registry: str = Field(
+        default="", description="Prefix of dachub's images, such as registry.example.org/dac"
+    )
+    tag: str | None = Field(default=None, description="Their tag; dachub's version when not given")
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When machines ask the registry"
+    )
+    pull_secrets: tuple[DnsName, ...] = Field(
+        default=(), description="Names of Secrets with logins for registries"
+    )
+
+
+class HomeSettings(Section):
+    """Where people's homes are."""
+
+    kind: Literal["volumes", "shared"] = Field(
+        default="volumes",
+        description="A volume for each person, or one file system for all (CephFS, NFS)",
+    )
+    storage_class: str | None = Field(
+        default=None, description="Of volumes; the cluster's default when not given"
+    )
+    capacity_bytes: int = Field(
+        default=10 * 1000**3, ge=10**6, description="Size of each person's volume"
+    )
+    claim: DnsName | None = Field(
+        default=None, description="Claim (PVC, ReadWriteMany) of the shared file system"
+    )
+    homes_path: str = Field(default="homes", description="Homes in the shared file system")
+    groups_path: str = Field(default="groups", description="Group folders in it")
+
+    @model_validator(mode="after")
+    def _claim_where_shared(self) -> Self:
+        if (self.kind == "shared") != (self.claim is not None):
+            raise ValueError("claim names the shared file system: give it where kind is shared")
+        return self
+
+
+class MachineSettings(Section):
+    """The cluster's machines for people's servers."""
+
+    new_machine_seconds: int = Field(
+        default=240, ge=1, description="How long a new one takes, until it was measured"
+    )
+    placeholders: int = Field(
+        default=0, ge=0, description="Free places of the preset size that are always kept ready"
+    )
+    only_for_servers: bool = Field(
+        default=False,
+        description="Servers run only on machines labelled hub.jupyter.org/node-purpose=user",
+    )
+
+
+class EntrySettings(Section):
+    """How people's requests reach the proxy in the cluster."""
+
+    kind: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="Kind of Service; NodePort with an nginx in front"
+    )
+    node_port: int | None = Field(
+        default=None, ge=1, le=65535, description="TCP port on every machine, for NodePort"
+    )
+
+
+class InsideDatabaseSettings(Section):
+    """PostgreSQL in the cluster, where ``database.url`` names no other."""
+
+    capacity_bytes: int = Field(default=10 * 1000**3, ge=10**8, description="Size of its volume")
+    storage_class: str | None = Field(
+        default=None, description="Of its volume; the cluster's default when not given"
+    )
+
+
+class ClusterSettings(Section):
+    """A Kubernetes cluster; not needed on one machine."""
+
+    context: str | None = Field(
+        default=None, description="Context of kubectl; deploy refuses any other"
+    )
+    server: str | None = Field(
+        default=None,
+        pattern=r"^https://\S+$",
+        description="Address of the cluster's API, which must be the context's",
+    )
+    namespace: DnsName = Field(default="dachub", description="Where everything is installed")
+    release: DnsName = Field(default="dachub", description="Name of our own Helm release")
+    replicas: int = Field(default=2, ge=1, le=20, description="Pods of the service")
+    start_timeout_seconds: int = Field(
+        default=900, ge=30, description="A server that is not ready by then has failed"
+    )
+    images: ImageSettings = ImageSettings()
+    homes: HomeSettings = HomeSettings()
+    machines: MachineSettings = MachineSettings()
+    entry: EntrySettings = EntrySettings()
+    database: InsideDatabaseSettings = InsideDatabaseSettings()
+    hub: HubChartSettings = HubChartSettings()
+    values: dict[str, Any] = Field(
+        default={}, description="Values for our own chart, merged over those that dachub makes"
+    )

@@ -1,0 +1,131 @@
+"""Our own chart: where it lies, and its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dachub.config import (
+    DATABASE_PASSWORD,
+    OPENID_CLIENT_SECRET,
+    SMTP_PASSWORD,
+    ConfigurationError,
+    Settings,
+    merged,
+    read_secret,
+)
+from dachub.deploy.z2jh import image_tag, public_url
+from dachub.model.settings import Section
+
+SHARED_MOUNT = "/srv/dachub"
+# Sections that only say where things are on the operator's machine, or what the chart says itself.
+NOT_FOR_PODS = {"cluster", "tls", "database"}
+
+
+def chart_path() -> Path:
+    """The chart: in the installed package, else in the sources.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is in neither.
+    """
+    here = Path(__file__).parent
+    for path in (here / "chart", here.parents[2] / "deploy" / "chart"):
+        if (path / "Chart.yaml").exists():
+            return path
+    raise ConfigurationError("This installation of dachub lacks its Helm chart: install it anew.")
+
+
+def values(settings: Settings) -> dict[str, Any]:
+    """Values of our chart; the site's own win.
+
+    Raises
+    ------
+    ConfigurationError
+        If something is missing that a cluster needs.
+    """
+    cluster = settings.cluster
+    ours: dict[str, Any] = {
+        "config": site_configuration(settings),
+        "image": {
+            "registry": cluster.images.registry,
+            "tag": image_tag(settings),
+            "pullPolicy": cluster.images.pull_policy,
+            "pullSecrets": list(cluster.images.pull_secrets),
+        },
+        "replicas": cluster.replicas,
+        "hub": {"publicUrl": public_url(settings)},
+        "database": _database(settings),
+    }
+    if cluster.homes.claim is not None:
+        ours["storage"] = {
+            "enabled": True,
+            "claim": cluster.homes.claim,
+            "mountPath": SHARED_MOUNT,
+        }
+    return merged(ours, cluster.values)
+
+
+def site_configuration(settings: Settings) -> dict[str, Any]:
+    """``dachub.yaml`` as the service's pods read it: what was given, without files of secrets."""
+    given: dict[str, Any] = settings.model_dump(
+        mode="json", exclude=NOT_FOR_PODS, exclude_unset=True
+    )
+    given["listen"] = {
+        "host": "0.0.0.0",  # noqa: S104  in a pod, behind network policies
+        "behind_proxy": True,
+        "public_url": public_url(settings),
+        **{
+            key: value
+            for key, value in given.get("listen", {}).items()
+            if key not in {"host", "port", "public_url", "behind_proxy"}
+        },
+    }
+    homes = settings.cluster.homes
+    if homes.claim is not None:
+        given["storage"] = given.get("storage", {}) | {
+            "homes": f"{SHARED_MOUNT}/{homes.homes_path}",
+            "groups": f"{SHARED_MOUNT}/{homes.groups_path}",
+        }
+    return _without_secret_files(settings, given)
+
+
+def _without_secret_files(section: Section, tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree less what names files with secrets; pods have them from the environment."""
+    kept: dict[str, Any] = {}
+    for key, value in tree.items():
+        below = getattr(section, key, None)
+        if isinstance(below, Section) and isinstance(value, dict):
+            value = _without_secret_files(below, value)
+        if not key.endswith(("password_file", "secret_file", "token_file")):
+            kept[key] = value
+    return kept
+
+
+def _database(settings: Settings) -> dict[str, Any]:
+    if settings.database.url is not None:
+        return {"kind": "outside", "outside": {"url": settings.database.url}}
+    inside = settings.cluster.database
+    volume = {"size": str(inside.capacity_bytes)}
+    if inside.storage_class is not None:
+        volume["storageClass"] = inside.storage_class
+    return {"kind": "inside", "inside": {"volume": volume}}
+
+
+def site_secrets(settings: Settings) -> dict[str, str]:
+    """What the site has from others, as far as this machine has it, by its key in the Secret.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file that the configuration names cannot be read.
+    """
+    openid, mail = settings.login.openid, settings.mail
+    found = {
+        "database-password": read_secret(settings.database.password_file, DATABASE_PASSWORD),
+        "oidc-client-secret": openid
+        and read_secret(openid.client_secret_file, OPENID_CLIENT_SECRET),
+        "smtp-password": mail and read_secret(mail.password_file, SMTP_PASSWORD),
+    }
+    return {key: secret for key, secret in found.items() if secret}

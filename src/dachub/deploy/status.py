@@ -1,0 +1,116 @@
+"""How the platform on a cluster is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dachub.config import Settings
+from dachub.deploy.helm import Cluster
+from dachub.deploy.releases import State, states, wanted
+from dachub.deploy.z2jh import SECRET, public_url
+
+WORKLOADS = ("deployments", "statefulsets")
+SERVERS = "--selector=component=singleuser-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Pods of a kind: how many are ready, of how many."""
+
+    name: str
+    ready: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Releases, their workloads, people's servers, and what has to be seen to."""
+
+    releases: list[State]
+    workloads: list[Workload]
+    servers: int
+    problems: list[str]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing has to be seen to."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """For people."""
+        lines = [
+            f"{one.name}: {one.status}, revision {one.revision} ({one.chart})"
+            for one in self.releases
+        ]
+        lines += [f"{one.name}: {one.ready} of {one.wanted} ready" for one in self.workloads]
+        lines.append(f"servers of people: {self.servers}")
+        lines += [f"! {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+
+def read(cluster: Cluster, settings: Settings) -> Report:
+    """Ask the cluster.
+
+    Raises
+    ------
+    DeployFailed
+    """
+    installed = states(cluster)
+    names = {state.name for state in installed}
+    problems = [
+        f"The release {release.name} is not installed: dachub deploy apply"
+        for release in wanted(settings)
+        if release.name not in names
+    ]
+    problems += [
+        f"The release {state.name} is {state.status}: dachub deploy rollback, or apply again"
+        for state in installed
+        if state.status != "deployed"
+    ]
+    workloads = [
+        Workload(
+            one["metadata"]["name"],
+            one["status"].get("readyReplicas", 0),
+            one["spec"].get("replicas", 1),
+        )
+        for kind in WORKLOADS
+        for one in cluster.objects(kind)
+    ]
+    problems += [
+        f"{one.name} has {one.ready} of {one.wanted} pods ready"
+        for one in workloads
+        if one.ready < one.wanted
+    ]
+    for pod in cluster.objects("pods", "--field-selector=status.phase!=Running"):
+        problems += _why_not(pod)
+    return Report(installed, workloads, len(cluster.objects("pods", SERVERS)), problems)
+
+
+def first_steps(cluster: Cluster, settings: Settings) -> str:
+    """What to do after an installation."""
+    lines = [f"The platform is at {public_url(settings)}"]
+    if settings.login.local_accounts:
+        lines.append(
+            "The first administrator is 'admin'; the first password, until it is changed:\n"
+            f"  kubectl --context={cluster.context} --namespace={cluster.namespace} get secret "
+            f"{SECRET} --output=jsonpath='{{.data.admin-password}}' | base64 --decode"
+        )
+    return "\n".join(lines)
+
+
+def _why_not(pod: dict[str, Any]) -> list[str]:
+    """What keeps the containers of a pod from running."""
+    return [
+        f"{pod['metadata']['name']}: {waiting['reason']} {waiting.get('message', '')[:200]}".strip()
+        for which in ("initContainerStatuses", "containerStatuses")
+        for container in pod["status"].get(which) or []
+        if (waiting := container["state"].get("waiting")) and waiting.get("reason") not in _USUAL
+    ]
+
+
+_USUAL = {None, "PodInitializing", "ContainerCreating"}
