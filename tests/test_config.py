@@ -56,7 +56,33 @@ def test_first_file_changes_nothing_and_uncommented_is_the_default() -> None:
     assert parse(text, "dachub.yaml") == Settings()
     tree = yaml.safe_load("\n".join(line[1:] for line in text.splitlines()))
     tree["login"]["openid"] = tree["mail"] = None  # have no default: examples
+    del tree["instances"]  # the same
     assert Settings.model_validate(tree) == Settings()
+
+
+def test_an_instance_is_the_file_with_what_it_says_itself_laid_over() -> None:
+    text = """
+site: {name: Main, contact: dac@example.org}
+cluster: {context: production, replicas: 3}
+instances:
+  dev: {site: {name: Trial}, cluster: {namespace: dac-dev}}
+"""
+    main, dev = parse(text, "dachub.yaml"), parse(text, "dachub.yaml", instance="dev")
+    assert (main.site.name, main.cluster.namespace) == ("Main", "dachub")
+    assert (dev.site.name, dev.site.contact) == ("Trial", "dac@example.org")
+    assert (dev.cluster.context, dev.cluster.replicas) == ("production", 3)
+    assert dev.cluster.namespace == "dac-dev"
+
+
+@pytest.mark.parametrize("instances", ["", "instances: {dev: 3}", "instances: [dev]"])
+def test_an_instance_that_is_not_described_is_refused(instances: str) -> None:
+    with pytest.raises(ConfigurationError, match="describes no instance 'dev'"):
+        parse(instances, "dachub.yaml", instance="dev")
+
+
+def test_a_mistake_in_an_instance_is_told_also_while_it_is_not_in_use() -> None:
+    with pytest.raises(ConfigurationError, match="instance 'dev'"):
+        parse("instances: {dev: {sit: {}}}", "dachub.yaml")
 
 
 def test_first_file_says_what_values_are_allowed() -> None:

@@ -210,7 +210,7 @@ def load(
     overrides
         Section -> key -> value that win over the file; ``None`` values do not count.
     instance
-        Which of the file's ``instances`` is meant, such as ``dev``; what it says wins over the rest.
+        Which of the file's ``instances`` is meant, such as ``dev``; what it says wins.
 
     Raises
     ------
@@ -275,10 +275,18 @@ def parse(
     instances = tree.pop("instances", None) or {}
     if instance is not None:
         tree = merged(tree, _instance(instances, instance, source))
+    elif isinstance(instances, Mapping):  # a mistake in one is told now, not when it is needed
+        for name, differences in instances.items():
+            if isinstance(differences, Mapping):
+                _validated(merged(tree, differences), f"{source}, instance '{name}',")
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
         if given and isinstance(tree.get(section) or {}, dict):
             tree[section] = {**(tree.get(section) or {}), **given}
+    return _validated(tree, source)
+
+
+def _validated(tree: Mapping[str, Any], source: str) -> Settings:
     # A section whose keys are all commented out is as good as absent.
     tree = {key: value for key, value in tree.items() if value is not None}
     try:

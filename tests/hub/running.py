@@ -21,7 +21,7 @@ from tests.harness.fake_service import FakeService
 from tests.harness.waiting import until
 from tests.harness.witness import TINY_SERVER
 
-from dachub.hub.settings import HubSettings, MachineSettings, LoginSettings, ServerSettings
+from dachub.hub.settings import HubSettings, LoginSettings, MachineSettings, ServerSettings
 from dachub.model.people import LocalAccount
 from dachub.model.site import Environment, Size
 

@@ -38,7 +38,7 @@ class ImageSettings(Section):
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When machines ask the registry"
     )
-    pull_secrets: tuple[DnsName, ...] = Field(
+    pull_logins: tuple[DnsName, ...] = Field(
         default=(), description="Names of Secrets with logins for registries"
     )
 
@@ -121,12 +121,21 @@ class ClusterSettings(Section):
     start_timeout_seconds: int = Field(
         default=900, ge=30, description="A server that is not ready by then has failed"
     )
-    images: ImageSettings = ImageSettings()
-    homes: HomeSettings = HomeSettings()
-    machines: MachineSettings = MachineSettings()
-    entry: EntrySettings = EntrySettings()
-    database: InsideDatabaseSettings = InsideDatabaseSettings()
-    hub: HubChartSettings = HubChartSettings()
+    images: ImageSettings = Field(default=ImageSettings(), description="Container images")
+    homes: HomeSettings = Field(default=HomeSettings(), description="Where people's homes are")
+    machines: MachineSettings = Field(
+        default=MachineSettings(), description="Machines for people's servers"
+    )
+    entry: EntrySettings = Field(
+        default=EntrySettings(), description="How people's requests reach the proxy"
+    )
+    database: InsideDatabaseSettings = Field(
+        default=InsideDatabaseSettings(),
+        description="PostgreSQL in the cluster, where database.url names no other",
+    )
+    hub: HubChartSettings = Field(
+        default=HubChartSettings(), description="The Zero to JupyterHub chart beside ours"
+    )
     values: dict[str, Any] = Field(
         default={}, description="Values for our own chart, merged over those that dachub makes"
     )

@@ -52,7 +52,7 @@ def values(settings: Settings) -> dict[str, Any]:
             "registry": cluster.images.registry,
             "tag": image_tag(settings),
             "pullPolicy": cluster.images.pull_policy,
-            "pullSecrets": list(cluster.images.pull_secrets),
+            "pullSecrets": list(cluster.images.pull_logins),
         },
         "replicas": cluster.replicas,
         "hub": {"publicUrl": public_url(settings)},

@@ -158,7 +158,7 @@ def _servers(settings: Settings) -> Values:
             "name": name,
             "tag": tag,
             "pullPolicy": settings.cluster.images.pull_policy,
-            "pullSecrets": list(settings.cluster.images.pull_secrets),
+            "pullSecrets": list(settings.cluster.images.pull_logins),
         },
         "startTimeout": settings.cluster.start_timeout_seconds,
         # Each start has the resources of its size; these are the placeholders'.
@@ -238,7 +238,7 @@ def _image(settings: Settings, name: str) -> Values:
         "name": image_name(settings, name),
         "tag": image_tag(settings),
         "pullPolicy": settings.cluster.images.pull_policy,
-        "pullSecrets": list(settings.cluster.images.pull_secrets),
+        "pullSecrets": list(settings.cluster.images.pull_logins),
     }
 
 
