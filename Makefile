@@ -61,6 +61,12 @@ lock: environments ## Write the hashed lock files anew, with the newest releases
 	$(LOCK) $(ARGS) requirements/user.in -c requirements/server.txt -o requirements/user.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/dev.in -c requirements/server.txt -c requirements/user.txt \
 		-o requirements/dev.txt
+	$(LOCK) $(ARGS) requirements/build.in -c requirements/server.txt -o requirements/build.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra server -c requirements/server.txt \
+		-o requirements/service.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/hub.in -o requirements/hub.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/hub-6.in \
+		-c requirements/server.txt -o requirements/hub-6.txt
 
 clean: ## Remove the environments and everything generated; never a data directory
 	@for link in .venv .environments/astronomy; do \
