@@ -154,6 +154,27 @@ def test_an_allocation_tells_why_it_is_what_it_is(dachub: Command) -> None:
     assert (nothing.code, "[not-found]" in nothing.err) == (1, True)
 
 
+def test_cores_at_once_are_limited_and_shown(dachub: Command) -> None:
+    dachub("group", "add", "lenses")
+    assert dachub("cores", "limit", "200", "--reason", "the new rack").code == 0
+    made = dachub(
+        "cores", "limit", "16.5", "--group", "lenses", "--reason", "a course", "--json"
+    ).json()
+    assert (made["group"], made["milli_cores"]) == ("lenses", 16_500)
+    shown = dachub("cores", "show").out
+    for said in ("the site", "200 cores", "lenses", "16.5 cores"):
+        assert said in shown
+    assert "Nobody waits." in dachub("cores", "queue").out
+    assert dachub("cores", "lift", "--group", "lenses", "--reason", "over").code == 0
+    history = dachub("cores", "history", "--group", "lenses").out
+    assert history.index("as configured") < history.index("16.5 cores")
+    assert dachub("cores", "show", "--json").json()["site"]["limit_milli_cores"] == 200_000
+    wrong = dachub("cores", "limit", "some", "--reason", "x")
+    assert (wrong.code, "[invalid-amount]" in wrong.err) == (1, True)
+    nowhere = dachub("cores", "limit", "5", "--group", "nowhere", "--reason", "x")
+    assert (nowhere.code, "[not-found]" in nowhere.err) == (1, True)
+
+
 def test_recurring_allocations_limits_and_forecasts(dachub: Command) -> None:
     dachub("user", "add", "ada", "--password-stdin", stdin=PASSWORD)
     dachub("group", "add", "lenses")

@@ -81,6 +81,8 @@ async def test_figures_agree_with_the_ledger(
     assert shown["dachub_sessions"] == {("small", "running"): len(running)}
     assert shown["dachub_database_up"] == {(): 1}
     assert shown["dachub_requests_open"][()] == sum(each.state == "open" for each in requests)
+    assert shown["dachub_cores_in_use"][()] == sum(each.milli_cores for each in running) / 1000
+    assert shown["dachub_starts_waiting"] == {("site",): 0, ("group",): 0}
     assert shown["process_resident_memory_bytes"][()] > 1e6
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from datetime import timedelta
+from uuid import UUID
 
 import httpx
 import pytest
@@ -209,3 +210,33 @@ async def test_what_nobody_expected_is_a_page_with_the_request_id(
     assert "<h1>Something went wrong</h1>" in page.text
     assert page.headers["x-request-id"] in page.text
     assert "the inside of it" not in page.text
+
+
+async def test_administrators_see_who_waits_for_cores_and_set_how_many_may_run(
+    portal: Portal,
+) -> None:
+    async with portal.client("admin") as client:
+        page = await client.get(f"{BASE}/admin/servers")
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+        assert token is not None
+        form = {"csrf_token": token[1], "cores": "0.5", "reason": "a rack is off"}
+        saved = await client.post(f"{BASE}/admin/servers", data=form)
+        assert saved.status_code == 303, saved.text
+        for number in range(2):
+            async with portal.process.factory() as factory:
+                await factory.queue().enter(
+                    UUID(int=number), username=f"waiter{number}", server_name="", group="photoz",
+                    milli_cores=250, is_rescue=False,
+                )  # fmt: skip
+        shown = _text(await client.get(f"{BASE}/admin/servers"))
+        assert "of 0.5 cores in use, 2 servers wait." in shown
+        assert "cores of the site 1 of 2" in shown
+        assert "a rack is off" in shown
+        assert "2 servers wait" in _text(await client.get(f"{BASE}/admin"))
+        form |= {"cores": "", "reason": "on again"}
+        await client.post(f"{BASE}/admin/servers", data=form)
+        form |= {"cores": "2.5", "reason": "a course"}
+        await client.post(f"{BASE}/groups/photoz/cores", data=form)
+    shown = _text(await _get(portal, "meg", "/groups/photoz"))
+    assert re.search(r"Cores at once \S+ cores? of 2.5 cores in use", shown)
+    assert "a course" in _text(await _get(portal, "meg", "/groups/photoz/allocations"))

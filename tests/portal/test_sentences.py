@@ -83,6 +83,11 @@ def test_every_kind_of_entry_has_a_sentence() -> None:
             entry("storage-limit-set", bytes=None, files=None),
             "let the folder of lenses hold what the site lets all hold",
         ),
+        (entry("core-limit-set", milli_cores=16_500), "let lenses run 16.5 cores at once"),
+        (
+            entry("core-limit-lifted", milli_cores=None),
+            "lets lenses run as many cores at once as configured",
+        ),
     ],
 )
 def test_entries_are_told_in_words(told: AuditEntry, what: str) -> None:

@@ -100,6 +100,7 @@ def examples(world: World) -> dict[str, Example]:
             "", {"issuer": ISSUER, "subject": "new", "candidate": "newbie", "at": NOW}
         ),
         "POST /hub/refusals": ok("", {"claimed_name": "x", "code": "no", "at": NOW}, 204),
+        "POST /hub/queue": ok("", {"waiting": [str(other)]}),
         "GET /hub/people/{username}/start-options": ok("/hub/people/mia/start-options"),
         "POST /users": ok("", {"username": "added", "password": "quite a password"}, 201),
         "GET /users/{username}": ok("/users/mia"),
@@ -148,6 +149,9 @@ def examples(world: World) -> dict[str, Example]:
         "GET /storage/history?group": ok(f"/storage/history?group={GROUP}"),
         "POST /storage/me/resample": ok("", None, 404),  # nobody has a home here
         "GET /storage/limits?group": ok(f"/storage/limits?group={GROUP}"),
+        "GET /cores/limits?group": ok(f"/cores/limits?group={GROUP}"),
+        "POST /cores/limits": ok("", {"cores": 64, "reason": "x"}, 201),
+        "GET /groups/{group}/cores": ok(f"/groups/{GROUP}/cores"),
         "POST /storage/limits": ok("", {"user": "mia", "bytes": 1, "reason": "x"}, 201),
         "GET /audit?group": ok(f"/audit?group={GROUP}"),
     }
@@ -207,6 +211,7 @@ def examples(world: World) -> dict[str, Example]:
         "POST /groups/{slug}/storage/limit": ok(
             f"{group}/storage/limit", {"files": "5", "reason": "many"}, 303
         ),
+        "POST /groups/{slug}/cores": ok(f"{group}/cores", {"cores": "8", "reason": "x"}, 303),
         "POST /groups/{slug}/series": ok(
             f"{group}/series", {"amount": "5", "every": "month", "reason": "award"}, 303
         ),
@@ -250,6 +255,7 @@ def examples(world: World) -> dict[str, Example]:
         "GET /admin/usage.{form}": ok("/admin/usage.parquet"),
         "GET /admin/sessions.{form}": ok("/admin/sessions.csv"),
         "POST /admin/groups": ok("", {"slug": "added", "title": "Added"}, 303),
+        "POST /admin/servers": ok("", {"cores": "0", "reason": "x"}, 422),
         "POST /admin/people": ok("", {"username": "added", "password": "quite a password"}, 303),
         "GET /admin/people/{username}": ok("/admin/people/mia"),
         "POST /admin/people/{username}/disable": ok(

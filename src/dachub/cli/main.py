@@ -12,6 +12,7 @@ from dachub.cli import (
     allocation,
     audit,
     configuration,
+    cores,
     deploy,
     export,
     group,
@@ -58,6 +59,7 @@ app.add_typer(group.app, name="group")
 allocation.app.add_typer(series.app, name="series")
 app.add_typer(allocation.app, name="allocation")
 app.add_typer(request.app, name="request")
+app.add_typer(cores.app, name="cores")
 app.add_typer(usage.app, name="usage")
 app.add_typer(session.app, name="session")
 app.add_typer(export.app, name="export")

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from dachub.model.names import Username
+from dachub.model.queue import Place
 from dachub.model.settings import Section
 from dachub.model.site import ServerChoice
 from dachub.model.units import core_hours
@@ -274,6 +276,10 @@ class AuthorizeRequest(BaseModel):
 
     username: Username
     choice: ServerChoice
+    session_id: UUID | None = Field(
+        default=None, description="The session it is to be; without one it is not queued"
+    )
+    server_name: str = Field(default="", max_length=255)
     trouble: str | None = Field(
         default=None,
         max_length=1000,
@@ -285,6 +291,9 @@ class Decision(BaseModel):
     """Answer to it. ``message`` is for the person, also when allowed (warnings)."""
 
     allowed: bool
+    place: Place | None = Field(
+        default=None, description="Allowed, but not yet: it waits for its turn here"
+    )
     code: str = "ok"
     message: str = ""
     group: str | None = None

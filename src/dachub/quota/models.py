@@ -10,7 +10,7 @@ from uuid import UUID
 
 from dachub.model.allocations import MemberLimit
 from dachub.model.problems import Conflict, InvalidInput
-from dachub.model.site import Environment, Size
+from dachub.model.site import ChoiceRefused, Environment, Size
 from dachub.model.usage import QuotaPolicy, QuotaState, Resource
 
 
@@ -48,6 +48,18 @@ class TooManyRequests(Conflict):
     """More requests of the group wait than anybody reads."""
 
     code = "too-many-requests"
+
+
+class LargerThanLimit(ChoiceRefused):
+    """A server with more cores than may ever run at once."""
+
+    code = "larger-than-limit"
+
+
+class OwnServersFillLimit(ChoiceRefused):
+    """A server that would wait for other servers of the same person."""
+
+    code = "own-servers-fill-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +179,7 @@ class Offer:
     environments: Sequence[Environment]
     rescue: Size
     contact: str = "your administrator"
+    start_timeout_seconds: int = 120
 
 
 HOME_FULL = "home-full"
@@ -186,3 +199,46 @@ class StartCheck(Protocol):
 
     async def __call__(self, username: str, group: str) -> RescueReason | None:
         """Why this person, on this group, must make room first; ``None`` where all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A server that waits for cores, or has got them (``granted_at``) and is about to start.
+
+    Attributes
+    ----------
+    number
+        The order in which people asked.
+    seen_at
+        When its hub last asked for it.
+    """
+
+    number: int
+    session_id: UUID
+    username: str
+    server_name: str
+    group: str
+    milli_cores: int
+    is_rescue: bool
+    asked_at: datetime
+    seen_at: datetime
+    granted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CoreLimits:
+    """How many milli-cores may run at once; ``None``: no limit.
+
+    Attributes
+    ----------
+    of_groups
+        Groups that have a limit of their own; for others ``of_each_group`` holds.
+    """
+
+    site: int | None = None
+    of_each_group: int | None = None
+    of_groups: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, group: str) -> int | None:
+        """The limit of a group."""
+        return self.of_groups.get(group, self.of_each_group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -185,3 +186,53 @@ class EnforcementRow(Base):
     reconciliations: Mapped[int]
     """Clean ones since the doubt arose."""
     reconciled_at: Mapped[datetime | None]
+
+
+class CoreLimitRow(Base):
+    """An appended limit of how many cores of a group, or of the site, may run at once.
+
+    The last counts; one without an amount is as configured again.
+    """
+
+    __tablename__ = "core_limit"
+    __table_args__ = (
+        CheckConstraint("milli_cores > 0", name="milli_cores"),
+        Index(None, "group", "limit_id"),
+    )
+    personal = Personal(
+        others=("author",), texts=("reason",), plain=("group",), term="audit", since="at"
+    )
+
+    limit_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    group: Mapped[str | None] = mapped_column(ForeignKey("research_group.slug"))
+    """Null for the site."""
+    milli_cores: Mapped[int | None]
+    reason: Mapped[str]
+    author: Mapped[str]
+    at: Mapped[datetime]
+
+
+class StartPermitRow(Base):
+    """A server that waits for cores, or has got them and is not in the ledger yet.
+
+    ``number`` is the order in which people asked: no clock can turn it round.
+    """
+
+    __tablename__ = "start_permit"
+    __table_args__ = (
+        CheckConstraint("milli_cores > 0", name="milli_cores"),
+        Index(None, "username", "server_name", unique=True),
+    )
+    personal = Personal(person="username", plain=("server_name", "group"), goes=True)
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(unique=True)
+    username: Mapped[str] = mapped_column(String(32))
+    server_name: Mapped[str] = mapped_column(String(255))
+    group: Mapped[str] = mapped_column(String(20))
+    milli_cores: Mapped[int]
+    is_rescue: Mapped[bool]
+    asked_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    """When its hub last asked for it."""
+    granted_at: Mapped[datetime | None]

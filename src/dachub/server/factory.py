@@ -67,6 +67,7 @@ class Factory:
                 settings.servers.environments,
                 settings.servers.rescue.size,
                 site.contact,
+                settings.servers.start_timeout_seconds,
             ),
             directory,
             notices,
@@ -78,6 +79,8 @@ class Factory:
         self.requests = quota.requests
         self.series = quota.series
         self.limits = quota.limits
+        self.core_limits = quota.core_limits
+        self.queue = quota.queue
         self.awards = quota.awards
         self.enforcement = quota.enforcement
         self.quota_figures = quota.figures

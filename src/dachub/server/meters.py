@@ -6,6 +6,7 @@ Labels are bounded: routes by their templates, groups by those that used somethi
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,8 @@ from dachub import __version__
 from dachub.accounting.services.figures import Figures
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.model.problems import DachubError
-from dachub.model.units import SECONDS_PER_HOUR, core_hours
+from dachub.model.queue import WaitsFor
+from dachub.model.units import MILLI_CORES_PER_CORE, SECONDS_PER_HOUR, core_hours
 from dachub.notices.models import MailCounts
 from dachub.quota.services.figures import QuotaFigures
 from dachub.server.auth import API
@@ -218,6 +220,39 @@ def _of_quotas(figures: QuotaFigures) -> Iterable[Metric]:
         "dachub_requests_open", "Requests for more that wait for a decision",
         {(): figures.open_requests},
     )  # fmt: skip
+    yield from _of_cores(figures)
+
+
+def _of_cores(figures: QuotaFigures) -> Iterable[Metric]:
+    site, queue = figures.cores.site, figures.cores.queue
+    yield _gauge(
+        "dachub_cores_in_use",
+        "Cores of servers that run, start or are about to",
+        {(): site.in_use_milli_cores / MILLI_CORES_PER_CORE},
+    )
+    if site.limit_milli_cores is not None:
+        yield _gauge(
+            "dachub_cores_limit",
+            "Cores of the site that may run at once",
+            {(): site.limit_milli_cores / MILLI_CORES_PER_CORE},
+        )
+    waits_for = Counter(start.place.waits_for for start in queue)
+    yield _gauge(
+        "dachub_starts_waiting",
+        "Servers that wait for cores",
+        {(what.value,): waits_for[what] for what in WaitsFor},
+        "waits_for",
+    )
+    yield _gauge(
+        "dachub_starts_granted",
+        "Servers that were given cores and are not in the ledger yet",
+        {(): figures.cores.granted},
+    )
+    yield _gauge(
+        "dachub_start_wait_seconds",
+        "How long the first of those who wait for cores has waited",
+        {(): figures.longest_wait_seconds},
+    )
 
 
 def _gauge(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -154,6 +154,14 @@ class SessionService:
     async def running(self, username: str | None = None) -> Sequence[SessionRecord]:
         """Sessions, all or a person's, that have started and not ended; asks nobody's rights."""
         return await self._store.records(now=self._clock.now(), username=username, state="running")
+
+    async def arrived(self, session_ids: Collection[UUID]) -> frozenset[UUID]:
+        """Those of some sessions that the ledger knows of; asks nobody's rights."""
+        return await self._store.arrived(session_ids)
+
+    async def open_milli_cores(self) -> Mapping[str, int]:
+        """What starts and runs, by group; asks nobody's rights."""
+        return await self._store.open_milli_cores()
 
     async def stopped(self, reason: EndReason, since: datetime) -> Sequence[SessionRecord]:
         """Sessions stopped for a reason that ended after a moment; asks nobody's rights."""

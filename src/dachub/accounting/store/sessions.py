@@ -194,6 +194,24 @@ class SessionStore:
         )
         return {(state, size): count for state, size, count in rows}
 
+    async def arrived(self, session_ids: Collection[UUID]) -> frozenset[UUID]:
+        """Those of some ids that there are."""
+        found = await self._session.scalars(
+            select(SessionRow.session_id).where(
+                SessionRow.session_id == func.any(list(session_ids))
+            )
+        )
+        return frozenset(found)
+
+    async def open_milli_cores(self) -> dict[str, int]:
+        """Group -> milli-cores of its sessions that start or run."""
+        rows = await self._session.execute(
+            select(SessionRow.group, func.sum(SessionRow.milli_cores))
+            .where(SessionRow.ended_at.is_(None))
+            .group_by(SessionRow.group)
+        )
+        return {group: int(milli_cores) for group, milli_cores in rows}
+
     async def schedule_stop(
         self, session_id: UUID, at: datetime | None, reason: str | None
     ) -> bool:

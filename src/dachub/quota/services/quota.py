@@ -14,6 +14,7 @@ from dachub.model.allocations import MemberBalance
 from dachub.model.notices import Notice, NoticeKind
 from dachub.model.people import Role
 from dachub.model.problems import DachubError, NotFound
+from dachub.model.queue import Place
 from dachub.model.sessions import EndReason
 from dachub.model.site import (
     ChoiceRefused,
@@ -34,6 +35,7 @@ from dachub.quota.models import HOME_FULL, Offer, RescueReason, StartCheck
 from dachub.quota.services import wording
 from dachub.quota.services.forecast import exhausted_at, forecast
 from dachub.quota.services.positions import Position, PositionReader, advanced
+from dachub.quota.services.queue import QueueService
 
 ALLOCATION_SPENT = "allocation-spent"
 NO_ALLOCATION = "no-allocation"
@@ -56,6 +58,7 @@ class QuotaService:
     def __init__(
         self,
         positions: PositionReader,
+        queue: QueueService,
         sessions: SessionService,
         people: PeopleService,
         groups: GroupService,
@@ -66,6 +69,7 @@ class QuotaService:
         start_checks: Sequence[StartCheck] = (),
     ) -> None:
         self._positions = positions
+        self._queue = queue
         self._sessions = sessions
         self._people = people
         self._groups = groups
@@ -146,8 +150,8 @@ class QuotaService:
 
         Every resource that the size consumes must be open to the group and to the person. Who must
         make room may do so whatever is left, in one rescue session at a time: it is charged like
-        any server, and ends by itself. The answer never raises for what the person did: it says why
-        not, and whom to ask.
+        any server, and ends by itself. What may start waits where there are no cores for it now.
+        The answer never raises for what the person did: it says why not, and whom to ask.
         """
         try:
             person = await self._people.principal(request.username)
@@ -179,8 +183,13 @@ class QuotaService:
                 return await self._refuse(request, code, said, choice, balance)
             message = f"{message} {RESCUED}"
             break
+        try:
+            place = await self._place(request, choice)
+        except ChoiceRefused as refusal:
+            return await self._refuse(request, refusal.code, refusal.message, choice, balance)
         return Decision(
             allowed=True,
+            place=place,
             code=rescue.code if rescue else "ok",
             rescue=rescue.message if rescue else None,
             message=message,
@@ -188,6 +197,19 @@ class QuotaService:
             size=choice.size.name,
             environment=choice.environment.name,
             balance=balance,
+        )
+
+    async def _place(self, request: AuthorizeRequest, choice: ResolvedChoice) -> Place | None:
+        """Where the server waits for cores; ``None`` where there are some."""
+        if request.session_id is None:
+            return None
+        return await self._queue.enter(
+            request.session_id,
+            username=request.username,
+            server_name=request.server_name,
+            group=choice.group,
+            milli_cores=choice.size.milli_cores,
+            is_rescue=choice.size == self._offer.rescue,
         )
 
     def _advice(
@@ -229,6 +251,8 @@ class QuotaService:
         balance: GroupBalance | None = None,
     ) -> Decision:
         group = choice.group if choice else request.choice.group
+        if request.session_id is not None:
+            await self._queue.leave(request.session_id)
         await self._audit.record(
             Principal(request.username, PrincipalKind.PERSON),
             "start-refused",

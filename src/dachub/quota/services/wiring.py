@@ -13,16 +13,19 @@ from dachub.notices.services import Notices
 from dachub.quota.models import Offer, StartCheck
 from dachub.quota.services.allocations import AllocationService
 from dachub.quota.services.awards import AwardService
+from dachub.quota.services.cores import CoreLimitService
 from dachub.quota.services.enforcement import EnforcementService
 from dachub.quota.services.figures import QuotaFigureService
 from dachub.quota.services.limits import LimitService
 from dachub.quota.services.positions import PositionReader
+from dachub.quota.services.queue import QueueService
 from dachub.quota.services.quota import QuotaService
 from dachub.quota.services.requests import RequestService
 from dachub.quota.services.series import SeriesService
 from dachub.quota.settings import QuotaSettings
 from dachub.quota.store.allocations import AllocationStore
 from dachub.quota.store.limits import LimitStore
+from dachub.quota.store.queue import CoreLimitStore, QueueStore
 from dachub.quota.store.requests import RequestStore
 from dachub.quota.store.series import SeriesStore
 from dachub.quota.store.standings import StandingStore
@@ -56,11 +59,14 @@ class Quota:
         self._limits = LimitStore(session)
         self._standings = StandingStore(session)
         self._requests = RequestStore(session)
+        self._core_limits = CoreLimitStore(session)
+        self._queue = QueueStore(session)
 
     def quota(self) -> QuotaService:
         """Balances and decisions."""
         return QuotaService(
             self._positions(),
+            self.queue(),
             self._accounting.sessions(),
             self._people,
             self._groups,
@@ -115,6 +121,23 @@ class Quota:
         """Limits of members."""
         return LimitService(self._limits, self._groups, self._audit, self._notices, self._clock)
 
+    def core_limits(self) -> CoreLimitService:
+        """Limits of cores at once."""
+        return CoreLimitService(
+            self._core_limits, self._groups, self._audit, self._clock, self._settings
+        )
+
+    def queue(self) -> QueueService:
+        """The queue of servers that wait for cores."""
+        return QueueService(
+            self._queue,
+            self.core_limits(),
+            self._accounting.sessions(),
+            self._clock,
+            self._offer.contact,
+            self._offer.start_timeout_seconds,
+        )
+
     def awards(self) -> AwardService:
         """The site's own awards."""
         return AwardService(self._accounting.usage(), self._clock, self._settings)
@@ -137,4 +160,4 @@ class Quota:
 
     def figures(self) -> QuotaFigureService:
         """Figures for those who watch the service."""
-        return QuotaFigureService(self._standings, self._requests)
+        return QuotaFigureService(self._standings, self._requests, self.queue(), self._clock)

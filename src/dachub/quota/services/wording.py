@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dachub.model.notices import Severity
+from dachub.model.queue import WaitsFor
 from dachub.model.sessions import SessionRecord
-from dachub.model.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
+from dachub.model.units import (
+    MILLI_CORES_PER_CORE,
+    SECONDS_PER_HOUR,
+    SECONDS_PER_MINUTE,
+    cores,
+)
 from dachub.model.usage import QuotaState, Resource
+from dachub.quota.models import CoreLimits, Permit
 from dachub.quota.services.balance import Pool
 from dachub.quota.services.policy import Step, StepKind, grace_amount, grace_ends_at
 from dachub.quota.services.positions import MemberPosition, Position
@@ -189,6 +196,54 @@ def member_step(position: Position, member: MemberPosition, step: Step, ask: str
                 f"Your {unit} in {group} are used up; your servers will be stopped",
                 f"{used} What you run on it is stopped in {notice}: save your work. {more}",
             )
+
+
+def place(
+    number: int, waiting: int, permit: Permit, waits_for: WaitsFor, in_use: int, limit: int
+) -> str:
+    """Where somebody is in the queue, and why they wait."""
+    whose, wanted = _whose(permit, waits_for), permit.milli_cores
+    free = limit - in_use
+    if free <= 0:
+        which = "the one core" if limit == MILLI_CORES_PER_CORE else f"all {cores(limit)}"
+        why = f"{which} {whose} {_is(limit)} in use"
+    else:
+        why = f"{cores(free)} of the {cores(limit)} {whose} {_is(free)} free, "
+        why += "others came first" if wanted <= free else f"yours needs {cores(wanted)}"
+    return (
+        f"You are number {number} of {waiting} in the queue: {why}. "
+        "Your server starts by itself when it is your turn."
+    )
+
+
+def too_large(permit: Permit, limits: CoreLimits, contact: str) -> str:
+    """Why a server could never start."""
+    limit, whose = limits.of(permit.group), WaitsFor.GROUP
+    if limit is None or permit.is_rescue or (limits.site is not None and limits.site < limit):
+        limit, whose = limits.site, WaitsFor.SITE
+    return (
+        f"The server that you chose has {cores(permit.milli_cores)}, and there are only "
+        f"{cores(limit or 0)} {_whose(permit, whose)}. Choose a smaller one, or ask {contact}."
+    )
+
+
+def own_servers(permit: Permit, waits_for: WaitsFor, own: int, limit: int) -> str:
+    """Why a server would wait for nobody but its owner."""
+    return (
+        f"Your own servers have {cores(own)} of the {cores(limit)} {_whose(permit, waits_for)}, "
+        f"and this one needs {cores(permit.milli_cores)}: it could never start beside them. "
+        "Stop one of them first."
+    )
+
+
+def _whose(permit: Permit, waits_for: WaitsFor) -> str:
+    if waits_for is WaitsFor.SITE:
+        return "of the site"
+    return f"that the group '{permit.group}' may use at once"
+
+
+def _is(milli_cores: int) -> str:
+    return "is" if milli_cores == MILLI_CORES_PER_CORE else "are"
 
 
 def _ask_the_pi(group: str, ask: str) -> str:

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from dachub.server.api import (
     allocations,
     audit,
+    cores,
     events,
     groups,
     health,
@@ -33,6 +34,7 @@ for _resource in (
     users,
     groups,
     limits,
+    cores,
     allocations,
     series,
     requests,

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from dachub.model.people import HubPerson, LocalAccount, LoginRecord, RefusalRecord
+from dachub.model.queue import QueueAnswer, QueueRequest
 from dachub.model.usage import StartOptions
 from dachub.server.api.parameters import UsernamePath, errors
 from dachub.server.dependencies import HubOnly, Services
@@ -49,3 +50,12 @@ async def local_accounts(
 async def start_options(username: UsernamePath, services: Services) -> StartOptions:
     """Tell what the start page offers a person."""
     return await services.quota().start_options(username)
+
+
+@router.post("/queue", responses=errors())
+async def queue(request: QueueRequest, services: Services) -> QueueAnswer:
+    """Tell where all who wait at the hub are in the queue; of others it asks anew whether to start.
+
+    Those who are not among the answer's places are to be decided on again: mostly it is their turn.
+    """
+    return await services.queue().ask(request)

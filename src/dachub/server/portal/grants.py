@@ -1,4 +1,4 @@
-"""What the forms about allocations ask: amounts in a unit, policies, days."""
+"""What the forms about grants ask: amounts in a unit, policies, days, cores at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from dachub.model.units import (
     BYTES_PER_TB,
     SECONDS_PER_HOUR,
     SECONDS_PER_MINUTE,
+    cores,
     midnight,
 )
 from dachub.model.usage import Policy, QuotaPolicy, Resource
 from dachub.server.api.parameters import Reason
-from dachub.server.portal.forms import Fields
+from dachub.server.factory import Factory
+from dachub.server.portal.forms import Fields, Form
+from dachub.server.portal.pages import Visit
 
 EVERYTHING = "all"
 
@@ -167,3 +170,20 @@ class ReasonFields(Fields):
     """Only why."""
 
     reason: Reason
+
+
+class CoreLimitFields(Fields):
+    """How many cores may run at once; as configured where it is empty."""
+
+    cores: Decimal | None = Field(default=None, gt=0)
+    reason: Reason
+
+
+async def set_core_limit(visit: Visit, form: Form, group: str | None, factory: Factory) -> str:
+    """Limit the cores of a group, or of the site."""
+    fields = form.read(CoreLimitFields)
+    limit = await factory.core_limits().set(visit.caller, group, fields.cores, fields.reason)
+    whose = group or "The site"
+    if limit.milli_cores is None:
+        return f"{whose} may use as many cores at once as configured."
+    return f"{whose} may use {cores(limit.milli_cores)} at once."

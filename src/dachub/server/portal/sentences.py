@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from dachub.model.allocations import Recurrence
 from dachub.model.people import AuditEntry
-from dachub.model.units import spoken_bytes
+from dachub.model.units import cores, spoken_bytes
 from dachub.model.usage import Resource
 from dachub.server.portal.formats import EVERY, first_day, last_day, quantity
 
@@ -50,6 +50,8 @@ SENTENCES = {
     "session-voided": "decided that a session of {person} on {group} is charged nothing",
     "session-amended": "corrected the start or end of a session of {person} on {group}",
     "session-restored": "took back the correction of a session of {person} on {group}",
+    "core-limit-set": "let {whole} run {cores} at once",
+    "core-limit-lifted": "lets {whole} run as many cores at once as configured",
     "storage-limit-set": "let {place} hold {space}",
     "exported": "exported {records} records ({format})",
     "clock-trusted": "said that the clock is right",
@@ -118,6 +120,12 @@ class _Words:
         if self._entry.group:
             return f"the folder of {self._entry.group}"
         return f"the home of {self._person()}"
+
+    def _whole(self) -> str:
+        return self._entry.group or "the site"
+
+    def _cores(self) -> str:
+        return cores(int(str(self._details["milli_cores"])))
 
     def _role(self) -> str:
         return _role(self._details["role"])

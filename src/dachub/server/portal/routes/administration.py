@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -17,7 +18,8 @@ from dachub.model.requests import RequestState
 from dachub.model.usage import GroupBalance, QuotaState
 from dachub.server.dependencies import Services
 from dachub.server.factory import Factory
-from dachub.server.portal.forms import Fields, Form, Submitted, changed_once
+from dachub.server.portal.forms import Fields, Form, Submitted, answered, changed_once
+from dachub.server.portal.grants import set_core_limit
 from dachub.server.portal.pages import Visit, Visitor
 from dachub.server.portal.routes.sessions import open_sessions
 from dachub.server.portal.sentences import SENTENCES
@@ -56,6 +58,7 @@ async def overview(visit: Visitor, factory: Services) -> Response:
     return visit.page(
         "overview.html",
         health=await status_of(visit.process),
+        cores=await factory.queue().report(visit.caller),
         awards=await factory.awards().standing(visit.caller),
         requests=await factory.requests().list(
             visit.caller, state=RequestState.OPEN, own_limit=False
@@ -99,11 +102,36 @@ async def add_group(visit: Visitor, form: Submitted) -> Response:
     return visit.redirect(f"groups/{fields.slug}", message)
 
 
+async def _servers_page(visit: Visit, factory: Factory, form: Form) -> Response:
+    visit.caller.require_administrator()
+    return visit.page(
+        "servers.html",
+        sessions=await open_sessions(factory, visit.caller),
+        cores=await factory.queue().report(visit.caller),
+        limits=await factory.core_limits().history(visit.caller, None),
+        form=form,
+        status=form.status,
+    )
+
+
 @router.get("/servers")
 async def servers(visit: Visitor, factory: Services) -> Response:
-    """List running servers."""
+    """List running servers, and those that wait for cores."""
+    return await _servers_page(visit, factory, Form())
+
+
+@router.post("/servers")
+async def limit_cores(visit: Visitor, form: Submitted) -> Response:
+    """Let the site run so many cores at once."""
     visit.caller.require_administrator()
-    return visit.page("servers.html", sessions=await open_sessions(factory, visit.caller))
+    return await answered(
+        visit,
+        form,
+        "cores",
+        changed_once(visit, form, partial(set_core_limit, visit, form, None)),
+        partial(_servers_page, visit),
+        "admin/servers",
+    )
 
 
 @router.get("/audit")

@@ -21,6 +21,7 @@ from dachub.server.portal.grants import (
     ReasonFields,
     SeriesFields,
     after,
+    set_core_limit,
     unit_of,
 )
 from dachub.server.portal.pages import Visit, Visitor
@@ -41,6 +42,8 @@ async def _page(visit: Visit, slug: str, factory: Factory, form: Form) -> Respon
         "group-allocations.html",
         **await group_frame(visit, factory, slug),
         allocations=await factory.allocations().list(visit.caller, group=slug),
+        cores=await factory.queue().of_group(visit.caller, slug),
+        core_limits=await factory.core_limits().history(visit.caller, slug),
         series=await factory.series().list(visit.caller, group=slug),
         site_policy=visit.process.settings.quota.policy,
         units={key: title for key, (title, _, _) in UNITS.items()},
@@ -146,3 +149,9 @@ async def end_series(
         return "No further period of the series begins."
 
     return await _changed(visit, slug, form, f"series-{series_id}", change)
+
+
+@router.post("/cores")
+async def limit_cores(slug: Slug, visit: Visitor, form: Submitted) -> Response:
+    """Let the group run so many cores at once."""
+    return await _changed(visit, slug, form, "cores", partial(set_core_limit, visit, form, slug))

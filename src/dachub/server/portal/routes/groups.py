@@ -106,6 +106,7 @@ async def show_group(
         may_describe=visit.caller.has(slug, Role.PI),
         balances=await factory.quota().balances(slug),
         limits=await factory.quota().members(visit.caller, slug),
+        cores=await factory.queue().of_group(visit.caller, slug),
         folder=await factory.storage().of(StorageArea.GROUP, slug),
         requests=await factory.requests().list(visit.caller, group=slug, state=RequestState.OPEN),
         report=report,
