@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -19,10 +20,11 @@ from tests.portal.seed import NOW, OPERATOR
 from dachub.config import ConfigurationError, MetricsSettings, Settings, metrics_token
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.infra.leadership import LeadershipRow
 from dachub.model.notices import NoticeKind, Severity
 from dachub.model.units import core_hours
 from dachub.server.app import create_app
-from dachub.server.factory import Process, Worker
+from dachub.server.factory import Process, WorkerStatus
 from dachub.server.hubapi import HubAPI
 
 TOKEN = "the-token-of-prometheus"
@@ -102,11 +104,14 @@ async def test_requests_are_timed_by_template(
 
 
 async def test_mails_and_workers_are_shown(watched: Portal, prometheus: httpx.AsyncClient) -> None:
-    async def nothing(_: Process) -> str:
-        return ""
-
-    worker = Worker("mails", 5, nothing, succeeded_at=NOW, failures=3)
-    watched.process.workers = {"mails": worker}
+    worker = WorkerStatus(name="mails", succeeded_at=NOW, failures=3).model_dump(mode="json")
+    async with watched.process.sessions() as session, session.begin():
+        session.add(
+            LeadershipRow(
+                kind="service", holder=uuid4(), replica="pod-1", since=NOW, seen_at=NOW,
+                workers=[worker],
+            )
+        )  # fmt: skip
     async with watched.process.factory() as factory:
         await factory.workers().record("reconcile")
         factory.notices()._mails = True  # as where `mail` is configured
@@ -115,8 +120,8 @@ async def test_mails_and_workers_are_shown(watched: Portal, prometheus: httpx.As
             text="T",
         )  # fmt: skip
     shown = read(await prometheus.get(METRICS))
-    watched.process.workers = {}
     assert shown["dachub_mails"] == {("pending",): 1, ("failed",): 0}
+    assert shown["dachub_leader_seen_timestamp_seconds"] == {("service", "pod-1"): NOW.timestamp()}
     assert shown["dachub_worker_failures"] == {("mails",): 3}
     assert shown["dachub_worker_last_success_timestamp_seconds"] == {("mails",): NOW.timestamp()}
     assert shown["dachub_reconciler_age_seconds"] == {(): 0}

@@ -21,7 +21,7 @@ from dachub.model.usage import Policy
 from dachub.server.factory import Process, Worker
 from dachub.server.hubapi import HubAPI, HubUnavailable
 from dachub.server.stopping import end_disabled, notice_leavers, request_stop, stop_due
-from dachub.server.workers import Workers, count_days, enforce, reconcile
+from dachub.server.workers import Work, Workers, count_days, enforce, reconcile
 
 pytestmark = pytest.mark.hub
 
@@ -204,7 +204,6 @@ async def test_days_are_counted_at_midnight(process: Process, clock: HeldClock) 
 
 
 async def test_a_failing_worker_harms_no_other_and_recovers(process: Process) -> None:
-    workers = Workers(process)
     ran: list[str] = []
     broken = True
 
@@ -219,8 +218,7 @@ async def test_a_failing_worker_harms_no_other_and_recovers(process: Process) ->
         return "fine"
 
     failing, working = Worker("fails", 0.01, fails), Worker("works", 0.01, works)
-    workers._workers = [failing, working]
-    async with workers.running():
+    async with Workers(process, {Work.SERVICE: [failing, working]}).running():
         await become(lambda: ran.count("works") >= 5 and failing.failures > 0)
         assert failing.failures >= 1
         assert "ValueError" in failing.error
@@ -232,13 +230,13 @@ async def test_a_failing_worker_harms_no_other_and_recovers(process: Process) ->
     assert working.failures == 0
 
 
-async def test_a_worker_runs_in_one_process_at_a_time(process: Process, database_url: str) -> None:
+async def test_a_task_is_done_by_one_process_at_a_time(process: Process, database_url: str) -> None:
     other = Process(Settings(), create_engine(database_url), hub=HubAPI("", ""))
-    async with process.alone("reconcile") as first, other.alone("reconcile") as second:
+    async with process.alone("export") as first, other.alone("export") as second:
         assert (first, second) == (True, False)
-        async with other.alone("stops") as third:
+        async with other.alone("first-data") as third:
             assert third
-    async with other.alone("reconcile") as later:
+    async with other.alone("export") as later:
         assert later
     await other.close()
 

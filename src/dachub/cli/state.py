@@ -10,6 +10,7 @@ from dachub.cli.platform import database_url, layout_of, settings_of
 from dachub.local.doctor import examine
 from dachub.local.status import platform_status
 from dachub.model.units import spoken_bytes
+from dachub.server.status import LeaderStatus
 
 MARKS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
 
@@ -43,10 +44,18 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
             "running sessions": found.running_sessions,
             "last reconciliation (UTC)": found.reconciled_at,
             "quotas": found.enforcement,
-        }
+        } | {f"{leader.kind} work": _told(leader) for leader in found.leaders}
         typer.echo("\n".join(f"{name:<26}{shown(value)}" for name, value in facts.items()))
     if not found.running:
         raise typer.Exit(1)
+
+
+def _told(leader: LeaderStatus) -> str:
+    failing = [worker.name for worker in leader.workers if worker.failures]
+    silent = f", SILENT since {shown(leader.seen_at)}" if leader.stands_still else ""
+    return f"by {leader.replica} since {shown(leader.since)}{silent}, " + (
+        f"FAILING: {', '.join(failing)}" if failing else "all well"
+    )
 
 
 def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:

@@ -52,6 +52,11 @@ _SERVER = {
     "work_mem": "16MB",
     # A stream is read to its end, so it is not planned for having the first rows soon.
     "cursor_tuple_fraction": 1,
+    # What one of us held is let go soon after its machine was cut off, not in hours.
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": "60s",
 }
 """How PostgreSQL is to treat our connections."""
 

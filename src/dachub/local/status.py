@@ -19,6 +19,7 @@ from dachub.local.wiring import Endpoints
 from dachub.model.problems import Unavailable
 from dachub.server.factory import Process
 from dachub.server.outbox import OutboxStatus, outbox_status
+from dachub.server.status import LeaderStatus, leaders_of
 
 
 class PartStatus(BaseModel):
@@ -56,6 +57,8 @@ class PlatformStatus(BaseModel):
     enforcement: str = ""
     """What the last look at quotas found, or why nothing is enforced."""
     enforcement_held: bool = False
+    leaders: list[LeaderStatus] = []
+    """Who does the background work, and how it goes."""
 
 
 def platform_status(layout: Layout, settings: Settings, database_url: str) -> PlatformStatus:
@@ -128,6 +131,7 @@ async def _ledger(settings: Settings, url: str) -> dict[str, object]:
                 "reconciled": "" if run is None else run.outcome,
                 "enforcement": "" if enforced is None else enforced.outcome,
                 "enforcement_held": enforced is not None and not enforced.is_clean,
+                "leaders": await leaders_of(factory),
             }
     finally:
         await process.close()

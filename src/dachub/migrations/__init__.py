@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 # Importing them registers the tables.
 import dachub.accounting.tables
 import dachub.directory.tables
+import dachub.infra.leadership
 import dachub.notices.tables
 import dachub.quota.tables
 import dachub.reports.tables

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import structlog
 import uvicorn
@@ -32,7 +33,7 @@ from dachub.server.app import create_app
 from dachub.server.auth import PREFIX
 from dachub.server.factory import Process
 from dachub.server.hubapi import HubAPI
-from dachub.server.workers import Work, Workers
+from dachub.server.workers import Work, Workers, workers_of
 
 LISTEN = "127.0.0.1"
 SHUTDOWN_SECONDS = 15
@@ -57,7 +58,7 @@ class Environment(BaseModel):
     service_host: str = LISTEN
     drain_seconds: int = Field(default=0, ge=0, le=10)
     """How long to go on taking requests once told to end, until nobody sends any here."""
-    work: Work = Work.ALL
+    work: Work | Literal["all"] = "all"
     log_file: Path | None = None
     outbox_file: Path | None = None
     admin_password: str = Field(default="", repr=False)
@@ -124,7 +125,10 @@ def main() -> int:
     # uvicorn ends in order on these, and then passes them on to whoever held them before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    workers = Workers(process, work=environment.work, admin_password=environment.admin_password)
+    kinds = tuple(Work) if environment.work == "all" else (environment.work,)
+    workers = Workers(
+        process, workers_of(settings, kinds), admin_password=environment.admin_password
+    )
     app = create_app(process, workers=workers, outbox=environment.outbox_file)
     # All that is there by now stays. The collector would look through it every so often, in the
     # middle of a request, for a tenth of a second.

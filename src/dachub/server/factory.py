@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Self
 
+from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -19,6 +21,7 @@ from dachub.config import Settings
 from dachub.directory.services import Directory
 from dachub.infra.clock import Clock, SystemClock
 from dachub.infra.database import SessionMaker, create_engine, session_maker, transaction
+from dachub.infra.leadership import Leader, Term, leaders
 from dachub.model.problems import Unavailable
 from dachub.notices.services import Notices, Postman
 from dachub.privacy.services import Privacy
@@ -58,6 +61,7 @@ class Factory:
         self.figures = accounting.figures
         self.reconciler = accounting.reconciler
         self.workers = accounting.workers
+        self._session = session
         quota = Quota(
             session,
             clock,
@@ -99,9 +103,23 @@ class Factory:
         self.exports = reports.exports
         self.funder_reports = reports.funder
 
+    async def leaders(self) -> list[Leader]:
+        """Which process leads which kind of background work, and how it goes."""
+        return await leaders(self._session)
+
     async def _check_storage(self, username: str, group: str) -> RescueReason | None:
         # Not handed over as it is: storage asks the quotas what groups were granted.
         return await self.storage().check_start(username, group)
+
+
+class WorkerStatus(BaseModel):
+    """A background worker, as the process that leads its work tells of it."""
+
+    name: str
+    succeeded_at: datetime | None
+    outcome: str = ""
+    failures: int = Field(default=0, description="Runs in a row that went wrong")
+    error: str = ""
 
 
 @dataclass
@@ -128,6 +146,17 @@ class Worker:
     failures: int = 0
     error: str = ""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def status(self) -> dict[str, object]:
+        """What is told of it, as :class:`WorkerStatus` in JSON."""
+        told = WorkerStatus(
+            name=self.name,
+            succeeded_at=self.succeeded_at,
+            outcome=self.outcome,
+            failures=self.failures,
+            error=self.error,
+        )
+        return told.model_dump(mode="json")
 
     def pause_seconds(self, process: Process) -> float:
         """How long to wait now."""
@@ -181,7 +210,8 @@ class Process:
         self.is_ending = False
         self.metrics_token = metrics_token
         self.postman = postman
-        self.workers: Mapping[str, Worker] = {}
+        self.workers: dict[str, Worker] = {}
+        self.term: Term | None = None
         self.vigil = Vigil()
 
     @classmethod
@@ -189,6 +219,15 @@ class Process:
         """For a database; connects only when first used."""
         engine = create_engine(database_url)
         return cls(settings, engine, hub=hub or HubAPI("", ""), database_url=database_url)
+
+    def under(self, term: Term) -> Self:
+        """The same process while it leads a kind of work: its transactions stand only if it does.
+
+        What it remembers of its watch over quotas begins anew: meanwhile others led.
+        """
+        led = copy(self)
+        led.term, led.vigil = term, Vigil()
+        return led
 
     def require_database(self) -> None:
         """Raise :class:`Unavailable` until the database could be reached and migrated."""
@@ -212,6 +251,8 @@ class Process:
         refusals: list[dict[str, object]] = []
         try:
             async with transaction(self.sessions, snapshot=snapshot) as session:
+                if self.term is not None:
+                    await self.term.require(session)
                 factory = Factory(self.settings, session, self.clock)
                 try:
                     yield factory
@@ -231,7 +272,10 @@ class Process:
             yield bool(await connection.scalar(lock))
 
     def nudge(self, worker: str) -> None:
-        """Let a background worker run now, where there are any."""
+        """Let a background worker run now, where this process leads; others let it wait its turn.
+
+        Turns of what is woken come every few seconds (:mod:`dachub.server.workers`).
+        """
         if worker in self.workers:
             self.workers[worker].woken.set()
 

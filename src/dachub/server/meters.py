@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from dachub.quota.services.figures import QuotaFigures
 from dachub.server.auth import API
 from dachub.server.factory import Process
 from dachub.server.outbox import OutboxStatus, outbox_status
+from dachub.server.status import LeaderStatus, leaders_of
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 KEPT_SECONDS = 5
@@ -58,6 +59,7 @@ class Snapshot:
     quotas: QuotaFigures | None
     mails: MailCounts
     outbox: OutboxStatus | None
+    leaders: Sequence[LeaderStatus]
 
 
 class Meters:
@@ -105,15 +107,17 @@ class Meters:
         if self._outbox is not None:
             outbox = await asyncio.to_thread(outbox_status, self._outbox)
         figures, quotas, mails = None, None, MailCounts()
+        leaders: list[LeaderStatus] = []
         try:
             self._process.require_database()
             async with asyncio.timeout(ANSWER_SECONDS), self._process.factory() as services:
                 figures = await services.figures().read(WATCHER)
                 quotas = await services.quota_figures().read(WATCHER)
                 mails = await services.mails().counts()
+                leaders = await leaders_of(services)
         except (SQLAlchemyError, DachubError, OSError, TimeoutError) as error:
             log.warning("no figures: the database does not answer", error=type(error).__name__)
-        return Snapshot(now, figures, quotas, mails, outbox)
+        return Snapshot(now, figures, quotas, mails, outbox, leaders)
 
 
 class _Shown(Collector):
@@ -140,7 +144,30 @@ def _families(process: Process, snapshot: Snapshot) -> Iterable[Metric]:
     yield _gauge(
         "dachub_database_up", "Whether the database answers", {(): snapshot.figures is not None}
     )
-    workers = process.workers.values()
+    yield from _of_workers(snapshot.leaders)
+    if snapshot.outbox is not None:
+        yield from _of_the_outbox(snapshot.outbox, snapshot.at)
+    if snapshot.figures is not None:
+        yield from _of_the_ledger(snapshot.figures, process.started_at, snapshot.at)
+    if snapshot.quotas is not None:
+        yield from _of_quotas(snapshot.quotas)
+        yield _gauge(
+            "dachub_mails",
+            "Mails that wait to be sent, and that were given up",
+            {("pending",): snapshot.mails.pending, ("failed",): snapshot.mails.failed},
+            "state",
+        )
+
+
+def _of_workers(leaders: Sequence[LeaderStatus]) -> Iterable[Metric]:
+    yield _gauge(
+        "dachub_leader_seen_timestamp_seconds",
+        "When the process that does a kind of background work last said that it does",
+        {(leader.kind, leader.replica): leader.seen_at.timestamp() for leader in leaders},
+        "kind",
+        "replica",
+    )
+    workers = [worker for leader in leaders for worker in leader.workers]
     yield _gauge(
         "dachub_worker_failures",
         "Runs of a background worker in a row that went wrong",
@@ -157,18 +184,6 @@ def _families(process: Process, snapshot: Snapshot) -> Iterable[Metric]:
         },
         "worker",
     )
-    if snapshot.outbox is not None:
-        yield from _of_the_outbox(snapshot.outbox, snapshot.at)
-    if snapshot.figures is not None:
-        yield from _of_the_ledger(snapshot.figures, process.started_at, snapshot.at)
-    if snapshot.quotas is not None:
-        yield from _of_quotas(snapshot.quotas)
-        yield _gauge(
-            "dachub_mails",
-            "Mails that wait to be sent, and that were given up",
-            {("pending",): snapshot.mails.pending, ("failed",): snapshot.mails.failed},
-            "state",
-        )
 
 
 def _of_the_outbox(outbox: OutboxStatus, now: datetime) -> Iterable[Metric]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, Field
 from sqlalchemy import text
@@ -13,19 +13,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from dachub import __version__
 from dachub.model.problems import DachubError, Unavailable
 from dachub.server.errors import unavailable
-from dachub.server.factory import Process
+from dachub.server.factory import Factory, Process, WorkerStatus
 
 ANSWER_SECONDS = 3
+SILENT_MAX = timedelta(seconds=30)
+"""Another would have taken over from a leader long before."""
 
 
-class WorkerStatus(BaseModel):
-    """A background worker of this process."""
+class LeaderStatus(BaseModel):
+    """The process that does a kind of background work, of several replicas."""
 
-    name: str
-    succeeded_at: datetime | None
-    outcome: str = ""
-    failures: int = Field(default=0, description="Runs in a row that went wrong")
-    error: str = ""
+    kind: str
+    replica: str = Field(description="Name of its host, or pod")
+    since: datetime
+    seen_at: datetime
+    stands_still: bool = Field(description="Whether it fell silent, and nobody has taken over")
+    workers: list[WorkerStatus] = []
 
 
 class DatabaseStatus(BaseModel):
@@ -68,7 +71,9 @@ class ServiceStatus(BaseModel):
     enforcement_held: bool = Field(
         default=False, description="Whether nothing is enforced because figures are in doubt"
     )
-    workers: list[WorkerStatus] = []
+    leaders: list[LeaderStatus] = Field(
+        default=[], description="Who does the background work, and how it goes"
+    )
 
 
 async def require_answer(process: Process) -> None:
@@ -90,6 +95,7 @@ async def status_of(process: Process) -> ServiceStatus:
     """Ask every part how it is; one that does not answer is told, never raised."""
     database, hub = await asyncio.gather(_database(process), _hub(process))
     people = running = reconciled_at = enforced = None
+    led: list[LeaderStatus] = []
     if database.answers:
         async with process.factory() as services:
             if last := await services.workers().last("reconcile"):
@@ -97,18 +103,9 @@ async def status_of(process: Process) -> ServiceStatus:
             enforced = await services.workers().last("enforce")
             people = await services.people().count()
             running = len(await services.sessions().running())
-    workers = [
-        WorkerStatus(
-            name=worker.name,
-            succeeded_at=worker.succeeded_at,
-            outcome=worker.outcome,
-            failures=worker.failures,
-            error=worker.error,
-        )
-        for worker in process.workers.values()
-    ]
+            led = await leaders_of(services)
     return ServiceStatus(
-        healthy=database.answers and hub.answers and not any(w.failures for w in workers),
+        healthy=database.answers and hub.answers and not any(_ails(each) for each in led),
         version=__version__,
         python=platform.python_version(),
         started_at=process.started_at,
@@ -121,8 +118,28 @@ async def status_of(process: Process) -> ServiceStatus:
         enforced_at=None if enforced is None else enforced.succeeded_at,
         enforcement="" if enforced is None else enforced.outcome,
         enforcement_held=enforced is not None and not enforced.is_clean,
-        workers=workers,
+        leaders=led,
     )
+
+
+async def leaders_of(services: Factory) -> list[LeaderStatus]:
+    """Who does the background work, and how it goes, whichever process is asked."""
+    now = services.clock.now()
+    return [
+        LeaderStatus(
+            kind=leader.kind,
+            replica=leader.replica,
+            since=leader.since,
+            seen_at=leader.seen_at.replace(microsecond=0),
+            stands_still=now - leader.seen_at > SILENT_MAX,
+            workers=leader.workers,
+        )
+        for leader in await services.leaders()
+    ]
+
+
+def _ails(leader: LeaderStatus) -> bool:
+    return leader.stands_still or any(worker.failures for worker in leader.workers)
 
 
 async def _database(process: Process) -> DatabaseStatus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -18,6 +18,7 @@ from dachub.model.units import day_start
 from dachub.notices.services import MailService
 from dachub.server import firstdata
 from dachub.server.factory import Process, Worker
+from dachub.server.leading import Shift
 from dachub.server.privacy import forget_people, retain
 from dachub.server.sampling import storage_workers
 from dachub.server.stopping import (
@@ -118,11 +119,22 @@ def _until_midnight(process: Process) -> float:
 
 
 class Work(StrEnum):
-    """Which background work a process does: not every one reaches people's files."""
+    """Kinds of background work: not every process reaches people's files."""
 
-    ALL = "all"
     SERVICE = "service"
     STORAGE = "storage"
+
+
+Works = Mapping[Work, Sequence[Worker]]
+
+
+def workers_of(settings: Settings, work: Collection[Work] = tuple(Work)) -> Works:
+    """The workers of some kinds of work."""
+    made = {
+        Work.SERVICE: service_workers(settings),
+        Work.STORAGE: [*folder_workers(), *storage_workers()],
+    }
+    return {kind: made[kind] for kind in work}
 
 
 def service_workers(settings: Settings) -> list[Worker]:
@@ -157,37 +169,29 @@ class Workers:
     Parameters
     ----------
     work
-        What of it is this process's.
+        What of it is this process's, by kind; of all processes one at a time leads a kind.
     admin_password
         The first administrator's, on a platform without people; empty where there is to be none.
     """
 
     def __init__(
-        self, process: Process, *, work: Work = Work.ALL, admin_password: str = ""
+        self,
+        process: Process,
+        work: Works,
+        *,
+        admin_password: str = "",
     ) -> None:
         self._process = process
+        self._shifts = [Shift(process, kind, workers) for kind, workers in work.items()]
         self._admin_password = admin_password
-        self._workers = [
-            worker
-            for kind, workers in (
-                (Work.SERVICE, service_workers(process.settings)),
-                (Work.STORAGE, [*folder_workers(), *storage_workers()]),
-            )
-            if work in {kind, Work.ALL}
-            for worker in workers
-        ]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Prepare the database, then keep all workers running; cancels them at the end."""
         self._process.database_ready = False
-        self._process.workers = {worker.name: worker for worker in self._workers}
         ready = asyncio.Event()
         tasks = [asyncio.create_task(self._prepare(ready), name="prepare-database")]
-        tasks += [
-            asyncio.create_task(self._keep(worker, ready), name=worker.name)
-            for worker in self._workers
-        ]
+        tasks += [asyncio.create_task(self._work(shift, ready)) for shift in self._shifts]
         try:
             yield
         finally:
@@ -224,36 +228,6 @@ class Workers:
         else:
             log.info("first data", made=made is not None)
 
-    async def _keep(self, worker: Worker, ready: asyncio.Event) -> None:
+    async def _work(self, shift: Shift, ready: asyncio.Event) -> None:
         await ready.wait()
-        while True:
-            worker.woken.clear()
-            await self._run(worker)
-            try:
-                async with asyncio.timeout(worker.pause_seconds(self._process)):
-                    await worker.woken.wait()
-            except TimeoutError:
-                continue
-
-    async def _run(self, worker: Worker) -> None:
-        try:
-            async with (
-                asyncio.timeout(worker.run_seconds),
-                self._process.alone(worker.name) as alone,
-            ):
-                outcome = await worker.run(self._process) if alone else "another replica does it"
-        except Exception as error:
-            worker.failures += 1
-            worker.error = f"{type(error).__name__}: {error}"[:300]
-            # Once with everything, then one line each time: an outage must not fill the disk.
-            if worker.failures == 1 and not isinstance(error, DachubError):
-                log.exception("worker failed", worker=worker.name)
-            else:
-                log.warning(
-                    "worker failed", worker=worker.name, error=worker.error, runs=worker.failures
-                )
-            return
-        if worker.failures:
-            log.info("worker recovered", worker=worker.name, after_runs=worker.failures)
-        worker.failures, worker.error = 0, ""
-        worker.succeeded_at, worker.outcome = self._process.clock.now(), outcome
+        await shift.run()
