@@ -8,7 +8,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test test-kill bench lint format reference pictures docs helm lock clean
+.PHONY: help up environments test-environments test test-kill test-tofu bench lint format reference pictures docs helm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,6 +38,9 @@ lint: test-environments ## Check style, types and the import rules
 format: test-environments ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+test-tofu: test-environments ## Check deploy/tofu with OpenTofu, before a cloud that is made up (needs tofu)
+	@$(BIN)/python -m pytest tests/deploy/test_tofu.py $(ARGS)
 
 bench: test-environments ## Measure; docs/performance.md says what is measured
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.harness.helm import KUBERNETES, ROOT, Helm, Objects
 
-ROUTES = Path(__file__).parents[2] / "deploy" / "routes"
+ROUTES = ROOT / "deploy" / "routes"
 CHART = os.environ.get("Z2JH_CHART")
+DAY_MILLISECONDS = "86400000"
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("helm") is None, reason="needs helm"),
-    pytest.mark.skipif(CHART is None, reason="needs Z2JH_CHART, the path of the chart"),
-]
+pytestmark = pytest.mark.skipif(CHART is None, reason="needs Z2JH_CHART, the path of the chart")
 
 
 @pytest.fixture(scope="module")
@@ -33,43 +31,55 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def rendered(chart: Path, name: str) -> dict[tuple[str, str], Any]:
-    """What Helm makes of it, by kind and name."""
-    words = ["helm", "template", "jupyterhub", chart, "--kube-version", "1.34.0"]
-    words += ["--values", ROUTES / name]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def rendered(chart: Path, name: str) -> Objects:
+    """What Helm makes of the chart with the values of that name."""
+    done = Helm.found().run(
+        *("template", "jupyterhub", chart, "--kube-version", KUBERNETES),
+        values=yaml.safe_load((ROUTES / name).read_text()),
+    )
     assert done.returncode == 0, done.stderr
-    made = [tree for tree in yaml.safe_load_all(done.stdout) if tree]
-    return {
-        (tree["kind"], tree["metadata"]["name"]): tree["spec"] for tree in made if "spec" in tree
-    }
+    return Objects([tree for tree in yaml.safe_load_all(done.stdout) if tree])
+
+
+def service(found: Objects) -> dict[str, Any]:
+    """The Service of the platform's proxy."""
+    return found.one("Service", "proxy-public")
 
 
 def test_an_nginx_finds_the_proxy_on_a_port_of_every_node(chart: Path) -> None:
     found = rendered(chart, "node-port.yaml")
-    service = found["Service", "proxy-public"]
-    assert service["type"] == "NodePort"
-    assert [port["nodePort"] for port in service["ports"]] == [30080]
-    assert not [kind for kind, _ in found if kind in {"Ingress", "HTTPRoute"}]
+    spec = service(found)["spec"]
+    assert (spec["type"], [port["nodePort"] for port in spec["ports"]]) == ("NodePort", [30080])
+    assert found.names("Ingress") | found.names("HTTPRoute") == set()
+
+
+def test_a_load_balancer_keeps_silent_notebooks_connected(chart: Path) -> None:
+    found = service(rendered(chart, "load-balancer.yaml"))
+    notes = found["metadata"]["annotations"]
+    assert found["spec"]["loadBalancerIP"] == "10.20.0.10"
+    assert notes["service.beta.kubernetes.io/openstack-internal-load-balancer"] == "true"
+    for side in ("client", "member"):
+        assert notes[f"loadbalancer.openstack.org/timeout-{side}-data"] == DAY_MILLISECONDS
 
 
 def test_an_ingress_leads_to_the_proxy(chart: Path) -> None:
     found = rendered(chart, "ingress.yaml")
-    [rule] = found["Ingress", "jupyterhub"]["rules"]
+    [rule] = found.one("Ingress", "jupyterhub")["spec"]["rules"]
     [path] = rule["http"]["paths"]
     assert (rule["host"], path["path"]) == ("dac.example.org", "/")
     assert path["backend"]["service"]["name"] == "proxy-public"
-    assert found["Service", "proxy-public"]["type"] == "ClusterIP"
+    assert service(found)["spec"]["type"] == "ClusterIP"
 
 
 def test_a_route_leads_to_the_proxy(chart: Path) -> None:
-    route = rendered(chart, "http-route.yaml")["HTTPRoute", "jupyterhub"]
-    assert route["hostnames"] == ["dac.example.org"]
-    assert route["rules"] == [{"backendRefs": [{"name": "proxy-public", "port": 80}]}]
+    spec = rendered(chart, "http-route.yaml").one("HTTPRoute", "jupyterhub")["spec"]
+    assert spec["hostnames"] == ["dac.example.org"]
+    assert spec["rules"] == [{"backendRefs": [{"name": "proxy-public", "port": 80}]}]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in ROUTES.iterdir()))
 def test_long_headers_pass_the_proxy(chart: Path, name: str) -> None:
-    [container] = rendered(chart, name)["Deployment", "proxy"]["template"]["spec"]["containers"]
+    pod = rendered(chart, name).one("Deployment", "proxy")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert environment["NODE_OPTIONS"] == "--max-http-header-size=65536"

@@ -1,0 +1,14 @@
+# About 50 people, 15 of them at once (docs/openstack.md has the sums). Names of flavors and images are the cloud's.
+cloud            = "dac"
+external_network = "external"
+operator_cidrs   = ["192.0.2.0/24"]
+public_key       = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleExam operators"
+
+node_image    = "ubuntu-noble-kube-v1.34"
+machine_image = "debian-13"
+subnet_cidr   = "10.20.0.0/24"
+
+control = { flavor = "4-cores-8-gib", count = 1 }
+core    = { flavor = "4-cores-16-gib", count = 2 }
+users   = { flavor = "16-cores-64-gib", min = 1, max = 3 }
+proxy   = { flavor = "2-cores-4-gib" }
