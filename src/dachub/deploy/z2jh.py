@@ -21,6 +21,8 @@ EXTRA_CONFIG = "import dachub.hub\ndachub.hub.configure(c)\n"
 SERVICE_PODS = {"app.kubernetes.io/name": "dachub", "app.kubernetes.io/component": "service"}
 SERVICE_PORT = 8080
 HOME = "/home/jovyan"
+# A token of 8 kB beside large cookies; Node takes 16 kB of all headers.
+LONG_HEADERS = "--max-http-header-size=65536"
 
 Values = dict[str, Any]
 
@@ -146,7 +148,10 @@ def _hub(settings: Settings) -> Values:
 def _proxy(settings: Settings) -> Values:
     entry = settings.cluster.entry
     ports = {"http": entry.node_port} if entry.node_port is not None else {}
-    return {"service": {"type": entry.kind, **({"nodePorts": ports} if ports else {})}}
+    return {
+        "service": {"type": entry.kind, **({"nodePorts": ports} if ports else {})},
+        "chp": {"extraEnv": {"NODE_OPTIONS": LONG_HEADERS}},
+    }
 
 
 def _servers(settings: Settings) -> Values:
