@@ -1,4 +1,4 @@
-"""The values of the Helm chart as a page: from the comments of its values.yaml and its schema."""
+"""The values of the Helm chart: as a page, and what its schema says of ``config``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from dachub.config import Settings
 
 CHART = Path(__file__).parents[1] / "deploy" / "chart"
 HEAD = """# Values of the chart
@@ -62,6 +64,12 @@ kubectl delete pod/dachub-postgres-0
 ```
 """
 
+SCHEMA = CHART / "values.schema.json"
+# Definitions of that file whose names begin so are made of the settings.
+OF_SETTINGS = "dachub.yaml "
+WORDS = frozenset({"title", "description", "default", "format"})
+LINE_CHARACTERS = 100
+
 
 @dataclass(frozen=True)
 class Value:
@@ -84,10 +92,56 @@ def page() -> str:
     return "\n".join([HEAD, "## Values", "", *table, TAIL])
 
 
+def schema() -> str:
+    """The schema with what ``dachub.yaml`` may be, so that Helm refuses a typing mistake in it."""
+    whole = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    tree = Settings.model_json_schema(ref_template=f"#/definitions/{OF_SETTINGS}{{model}}")
+    made = {f"{OF_SETTINGS}{name}": part for name, part in tree.pop("$defs").items()}
+    by_hand = {
+        name: part
+        for name, part in whole["definitions"].items()
+        if not name.startswith(OF_SETTINGS)
+    }
+    whole["definitions"] = by_hand | _bare({**made, f"{OF_SETTINGS}Settings": tree})
+    return _written(whole) + "\n"
+
+
+def _bare(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Without words: those are in values.yaml and in the configuration's own page."""
+
+    def without_words(part: Any) -> Any:
+        if isinstance(part, list):
+            return [without_words(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        kept = {key: without_words(value) for key, value in part.items() if key not in WORDS}
+        if "properties" in part:  # names of settings, whatever they are called
+            kept["properties"] = {k: without_words(v) for k, v in part["properties"].items()}
+        return kept
+
+    return {name: without_words(part) for name, part in definitions.items()}
+
+
+def _written(part: Any, indent: int = 0, before: int = 0) -> str:
+    """JSON with everything that fits on one line in one."""
+    line = json.dumps(part)
+    if not isinstance(part, dict | list) or indent + before + len(line) < LINE_CHARACTERS:
+        return line
+    pad, end = " " * (indent + 2), " " * indent
+    if isinstance(part, list):
+        items = ",\n".join(pad + _written(each, indent + 2) for each in part)
+        return f"[\n{items}\n{end}]"
+    keys = {json.dumps(key): value for key, value in part.items()}
+    items = ",\n".join(
+        f"{pad}{key}: {_written(value, indent + 2, len(key) + 3)}" for key, value in keys.items()
+    )
+    return f"{{\n{items}\n{end}}}"
+
+
 def values() -> Iterator[Value]:
     """Every value and every group of values, in the order of values.yaml."""
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
-    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     yield from _below(yaml.compose(text), text.splitlines(), schema, schema, "")
 
 

@@ -108,7 +108,9 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
+# By where they lie from docs/.
 PAGES: Mapping[str, Callable[[], str]] = {
+    "../deploy/chart/values.schema.json": chart.schema,
     "access.md": access.page,
     "chart.md": chart.page,
     "commands.md": commands,
