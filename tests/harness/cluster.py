@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+REGISTRY = os.environ.get("DACHUB_TEST_REGISTRY", "127.0.0.1:5000/dachub")
+"""Where the cluster finds our images."""
+TAG = os.environ.get("DACHUB_TEST_TAG", "test")
 RESTRICTED = {
     f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")
 }

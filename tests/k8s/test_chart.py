@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.deploy.test_chart import EVERYTHING
@@ -26,6 +27,19 @@ def objects(request: pytest.FixtureRequest, here: Namespace) -> Objects:
     return Objects(each for each in rendered if each["kind"] not in FOREIGN)
 
 
+def as_pod(component: str, template: dict[str, Any]) -> dict[str, Any]:
+    """A pod as its controller would make it."""
+    spec = {**template["spec"]}
+    spec.pop("priorityClassName", None)  # the class is not there in a dry run
+    claimed = [{"name": "data", "emptyDir": {}}] if component == "postgres" else []
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": component},
+        "spec": {**spec, "volumes": spec["volumes"] + claimed},
+    }
+
+
 def test_the_cluster_takes_every_object_without_a_warning(
     here: Namespace, objects: Objects
 ) -> None:
@@ -37,16 +51,7 @@ def test_the_cluster_takes_every_object_without_a_warning(
 
 def test_the_restricted_standard_lets_every_pod_in(here: Namespace, objects: Objects) -> None:
     here.do("apply", "--filename=-", given=[objects.one("ServiceAccount")])
-    pods = [
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**pod["metadata"], "name": component},
-            # Priority classes are not there in a dry run.
-            "spec": {key: v for key, v in pod["spec"].items() if key != "priorityClassName"},
-        }
-        for component, pod in objects.pods().items()
-    ]
+    pods = [as_pod(component, template) for component, template in objects.pods().items()]
     done = here.kubectl("create", "--dry-run=server", "--filename=-", given=pods)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
