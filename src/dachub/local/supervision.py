@@ -13,8 +13,6 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
 
-from supervisor.xmlrpc import SupervisorTransport
-
 from dachub.infra.files import write_private
 from dachub.local.layout import Layout
 from dachub.local.processes import ChildSpec, ProcessRecord
@@ -51,6 +49,9 @@ class Supervisor:
     @property
     def _rpc(self) -> Any:
         """A fresh connection: one that failed once, as when supervisord restarts, stays useless."""
+        # Only one machine has it: commands run in a pod too.
+        from supervisor.xmlrpc import SupervisorTransport
+
         return xmlrpc.client.ServerProxy(
             "http://127.0.0.1",
             transport=cast(
