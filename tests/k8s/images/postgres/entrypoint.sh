@@ -16,13 +16,15 @@ first_start() {
     rm "$given"
     echo "host all all all scram-sha-256" >> "$making/pg_hba.conf"
     echo "listen_addresses = '*'" >> "$making/postgresql.conf"
+    pg_ctl -D "$making" -o "-c listen_addresses=''" -w start > /dev/null
     if [ "${POSTGRES_DB:-$user}" != postgres ]; then
-        echo "create database :\"name\"" > "$making/first.sql"
-        pg_ctl -D "$making" -o "-c listen_addresses=''" -w start > /dev/null
-        psql -q -U "$user" -d postgres -v name="${POSTGRES_DB:-$user}" -f "$making/first.sql"
-        pg_ctl -D "$making" -m fast -w stop > /dev/null
-        rm "$making/first.sql"
+        echo "create database :\"name\"" |
+            psql -q -X -U "$user" -d postgres -v ON_ERROR_STOP=1 -v name="${POSTGRES_DB:-$user}"
     fi
+    for each in /docker-entrypoint-initdb.d/*.sql; do
+        [ ! -e "$each" ] || psql -q -X -U "$user" -d "${POSTGRES_DB:-$user}" -v ON_ERROR_STOP=1 -f "$each"
+    done
+    pg_ctl -D "$making" -m fast -w stop > /dev/null
     mkdir -p "$PGDATA"
     chmod 700 "$PGDATA"
     for each in "$making"/* ; do [ "${each##*/}" = PG_VERSION ] || mv "$each" "$PGDATA/"; done
