@@ -14,7 +14,7 @@ from dachub.config import (
     merged,
     read_secret,
 )
-from dachub.deploy.z2jh import image_tag, public_url
+from dachub.deploy.z2jh import image_tag, public_url, quantity
 from dachub.model.settings import Section
 
 SHARED_MOUNT = "/srv/dachub"
@@ -107,7 +107,7 @@ def _database(settings: Settings) -> dict[str, Any]:
     if settings.database.url is not None:
         return {"kind": "outside", "outside": {"url": settings.database.url}}
     inside = settings.cluster.database
-    volume = {"size": str(inside.capacity_bytes)}
+    volume = {"size": quantity(inside.capacity_bytes)}
     if inside.storage_class is not None:
         volume["storageClass"] = inside.storage_class
     return {"kind": "inside", "inside": {"volume": volume}}

@@ -24,6 +24,8 @@ HOME = "/home/jovyan"
 # A token of 8 kB beside large cookies; Node takes 16 kB of all headers.
 LONG_HEADERS = "--max-http-header-size=65536"
 
+_UNITS = (("T", 1000**4), ("G", 1000**3), ("M", 1000**2), ("k", 1000))
+
 Values = dict[str, Any]
 
 
@@ -65,6 +67,12 @@ def public_url(settings: Settings) -> str:
             "https://dac.example.org."
         )
     return settings.listen.public_url.rstrip("/")
+
+
+def quantity(size_bytes: int) -> str:
+    """A size as Kubernetes writes it, not less than it is."""
+    unit, bytes_of = next((pair for pair in _UNITS if size_bytes % pair[1] == 0), ("k", 1000))
+    return f"{-(-size_bytes // bytes_of)}{unit}"
 
 
 def hub_settings(settings: Settings) -> HubSettings:
@@ -198,7 +206,7 @@ def _storage(settings: Settings) -> Values:
     return {
         "type": "dynamic",
         "homeMountPath": HOME,
-        "capacity": str(homes.capacity_bytes),
+        "capacity": quantity(homes.capacity_bytes),
         "dynamic": dynamic,
     }
 
