@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ import yaml
 from dachub.config import Settings
 from dachub.deploy import chart, z2jh
 from dachub.deploy.helm import Cluster, DeployFailed
+from dachub.deploy.workloads import WORKLOADS, stuck_pods, workloads
 
 APPLY_SECONDS = 1200
+POLL_SECONDS = 2
 SECRET_SHOWN = "(secret)"  # noqa: S105
 
 
@@ -89,23 +92,35 @@ def changes(cluster: Cluster, settings: Settings) -> Iterator[Change]:
 
 
 def apply(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> None:
-    """Install or upgrade both; one that fails goes back to what it was.
+    """Install or upgrade both; an upgrade that fails goes back to what it was.
 
     Raises
     ------
     DeployFailed
+        With what keeps pods from becoming ready.
     """
     _ensure_namespace(cluster)
     _put_site_secret(cluster, settings)
+    before = {state.name: state.revision for state in states(cluster)}
     for release in wanted(settings):
-        say(f"{release.name}: applying, and waiting until all of it is ready")
-        cluster.helm(
-            *("upgrade", "--install", "--atomic", "--wait", "--hide-notes"),
-            f"--timeout={APPLY_SECONDS}s",
-            *("--history-max=10", release.name, *release.chart),
-            values=release.values,
-            seconds=APPLY_SECONDS + 120,
-        )
+        say(f"{release.name}: applying")
+        try:
+            cluster.helm(
+                *("upgrade", "--install", "--hide-notes", "--history-max=10"),
+                f"--timeout={APPLY_SECONDS}s",
+                *(release.name, *release.chart),
+                values=release.values,
+                seconds=APPLY_SECONDS + 60,
+            )
+            await_ready(cluster, release.name, say)
+        except DeployFailed as failure:
+            if release.name not in before:
+                raise  # nothing to go back to; what is there shows what is wrong
+            say(f"{release.name}: failed; going back to revision {before[release.name]}")
+            _back_to(cluster, release.name, before[release.name])
+            raise DeployFailed(
+                f"{failure.message}\nThe release {release.name} is what it was before."
+            ) from failure
         say(f"{release.name}: ready")
 
 
@@ -115,14 +130,39 @@ def roll_back(cluster: Cluster, settings: Settings, say: Callable[[str], None]) 
     Raises
     ------
     DeployFailed
-        If there is no earlier revision.
+        If there is no earlier revision; nothing is changed then.
     """
-    for release in reversed(wanted(settings)):
-        cluster.helm(
-            *("rollback", release.name, "--wait", f"--timeout={APPLY_SECONDS}s"),
-            seconds=APPLY_SECONDS + 120,
-        )
-        say(f"{release.name}: back at the revision before")
+    revisions = {state.name: state.revision for state in states(cluster)}
+    releases = [release.name for release in reversed(wanted(settings))]
+    if alone := [name for name in releases if revisions.get(name, 0) < 2]:
+        raise DeployFailed(f"There is no earlier revision of {', '.join(alone)} to go back to.")
+    for name in releases:
+        _back_to(cluster, name, revisions[name] - 1)
+        await_ready(cluster, name, say)
+        say(f"{name}: back at revision {revisions[name] - 1}")
+
+
+def await_ready(cluster: Cluster, release: str, say: Callable[[str], None]) -> None:
+    """Wait until all workloads of a release are ready, telling how far they are.
+
+    Raises
+    ------
+    DeployFailed
+        If they are not in time, or when a pod cannot become ready.
+    """
+    manifest = cluster.helm("get", "manifest", release)
+    names = {name for kind, name in _objects(manifest) if kind in WORKLOADS}
+    until = time.monotonic() + APPLY_SECONDS
+    said = ""
+    while waiting := [one for one in workloads(cluster) if one.name in names and not one.is_ready]:
+        problems = stuck_pods(cluster)
+        if problems or time.monotonic() > until:
+            told = problems or [one.told for one in waiting]
+            raise DeployFailed(f"{release} does not become ready: " + "; ".join(told))
+        if (told_now := ", ".join(one.told for one in waiting)) != said:
+            said = told_now
+            say(f"{release}: waiting for {said}")
+        time.sleep(POLL_SECONDS)
 
 
 def remove(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> None:
@@ -184,6 +224,13 @@ def commands(settings: Settings, dachub_values: str, hub_values: str) -> list[st
 
 
 # --- Inside --------------------------------------------------------------------------------------
+
+
+def _back_to(cluster: Cluster, release: str, revision: int) -> None:
+    cluster.helm(
+        *("rollback", release, str(revision), f"--timeout={APPLY_SECONDS}s"),
+        seconds=APPLY_SECONDS + 60,
+    )
 
 
 def _ensure_namespace(cluster: Cluster) -> None:

@@ -8,19 +8,10 @@ from typing import Any
 from dachub.config import Settings
 from dachub.deploy.helm import Cluster
 from dachub.deploy.releases import State, states, wanted
+from dachub.deploy.workloads import Workload, stuck_pods, workloads
 from dachub.deploy.z2jh import SECRET, public_url
 
-WORKLOADS = ("deployments", "statefulsets")
 SERVERS = "--selector=component=singleuser-server"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Pods of a kind: how many are ready, of how many."""
-
-    name: str
-    ready: int
-    wanted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +38,7 @@ class Report:
             f"{one.name}: {one.status}, revision {one.revision} ({one.chart})"
             for one in self.releases
         ]
-        lines += [f"{one.name}: {one.ready} of {one.wanted} ready" for one in self.workloads]
+        lines += [one.told for one in self.workloads]
         lines.append(f"servers of people: {self.servers}")
         lines += [f"! {problem}" for problem in self.problems]
         return "\n".join(lines)
@@ -72,23 +63,10 @@ def read(cluster: Cluster, settings: Settings) -> Report:
         for state in installed
         if state.status != "deployed"
     ]
-    workloads = [
-        Workload(
-            one["metadata"]["name"],
-            one["status"].get("readyReplicas", 0),
-            one["spec"].get("replicas", 1),
-        )
-        for kind in WORKLOADS
-        for one in cluster.objects(kind)
-    ]
-    problems += [
-        f"{one.name} has {one.ready} of {one.wanted} pods ready"
-        for one in workloads
-        if one.ready < one.wanted
-    ]
-    for pod in cluster.objects("pods", "--field-selector=status.phase!=Running"):
-        problems += _why_not(pod)
-    return Report(installed, workloads, len(cluster.objects("pods", SERVERS)), problems)
+    pods = workloads(cluster)
+    problems += [f"Not ready: {one.told}" for one in pods if not one.is_ready]
+    problems += stuck_pods(cluster)
+    return Report(installed, pods, len(cluster.objects("pods", SERVERS)), problems)
 
 
 def first_steps(cluster: Cluster, settings: Settings) -> str:
@@ -101,16 +79,3 @@ def first_steps(cluster: Cluster, settings: Settings) -> str:
             f"{SECRET} --output=jsonpath='{{.data.admin-password}}' | base64 --decode"
         )
     return "\n".join(lines)
-
-
-def _why_not(pod: dict[str, Any]) -> list[str]:
-    """What keeps the containers of a pod from running."""
-    return [
-        f"{pod['metadata']['name']}: {waiting['reason']} {waiting.get('message', '')[:200]}".strip()
-        for which in ("initContainerStatuses", "containerStatuses")
-        for container in pod["status"].get(which) or []
-        if (waiting := container["state"].get("waiting")) and waiting.get("reason") not in _USUAL
-    ]
-
-
-_USUAL = {None, "PodInitializing", "ContainerCreating"}

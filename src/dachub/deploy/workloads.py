@@ -1,0 +1,77 @@
+"""Deployments and their like: how many of their pods are ready, and what keeps the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dachub.deploy.helm import Cluster
+
+WORKLOADS = frozenset({"Deployment", "StatefulSet"})
+PLATFORM = "--selector=component!=singleuser-server"
+# What a container waits for that will not come by itself; an image may still come.
+_STUCK = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Pods of a kind: how many are ready and of the newest version, of how many."""
+
+    name: str
+    ready: int
+    wanted: int
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether none is lacking."""
+        return self.ready >= self.wanted
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        return f"{self.name} ({self.ready} of {self.wanted} ready)"
+
+
+def workloads(cluster: Cluster) -> list[Workload]:
+    """All in the namespace.
+
+    Raises
+    ------
+    DeployFailed
+    """
+    return [_workload(one) for one in cluster.objects("deployments,statefulsets")]
+
+
+def stuck_pods(cluster: Cluster) -> list[str]:
+    """Pods of the platform that will not become ready by themselves, and why.
+
+    Raises
+    ------
+    DeployFailed
+    """
+    return [
+        f"{pod['metadata']['name']}: {waiting['reason']} {waiting.get('message', '')[:300]}".strip()
+        for pod in cluster.objects("pods", PLATFORM)
+        for which in ("initContainerStatuses", "containerStatuses")
+        for container in pod["status"].get(which) or []
+        if (waiting := container["state"].get("waiting")) and waiting.get("reason") in _STUCK
+    ]
+
+
+def _workload(one: dict[str, Any]) -> Workload:
+    status, wanted = one.get("status", {}), one["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < one["metadata"]["generation"]:
+        return Workload(one["metadata"]["name"], 0, wanted)  # of the version before
+    ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
+    if status.get("replicas", 0) > wanted:  # old ones still run beside
+        ready = min(ready, wanted - 1)
+    return Workload(one["metadata"]["name"], ready, wanted)
