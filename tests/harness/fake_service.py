@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import uvicorn
@@ -31,7 +32,8 @@ from dachub.model.people import (
 )
 from dachub.model.problems import DachubError
 from dachub.model.sessions import EventBatch, EventReceipt, RefusedEvent, SessionEvent
-from dachub.model.site import RESCUE_SIZE, Environment, Size, resolve_choice
+from dachub.model.site import RESCUE_SIZE, Size, resolve_choice
+from dachub.model.software import NO_OWN_IMAGES, Environment, OwnImages
 from dachub.model.usage import AuthorizeRequest, Decision, GroupBalance, StartOptions
 
 API = "/services/dac/api/v1"
@@ -44,6 +46,7 @@ class FakeService:
     token: str
     sizes: tuple[Size, ...] = ()
     environments: tuple[Environment, ...] = ()
+    own_images: OwnImages = NO_OWN_IMAGES
     port: int = 0
     events: dict[str, SessionEvent] = field(default_factory=dict)
     deliveries: int = 0
@@ -185,7 +188,14 @@ def application(fake: FakeService) -> FastAPI:
             return Decision(allowed=False, code="account-disabled", message="You are disabled.")
         groups = [one.group for one in person.groups] if person else []
         try:
-            found = resolve_choice(request.choice, groups, fake.sizes, fake.environments)
+            found = resolve_choice(
+                request.choice,
+                groups,
+                fake.sizes,
+                fake.environments,
+                fake.own_images,
+                datetime.now(UTC).date(),
+            )
         except DachubError as error:
             return Decision(allowed=False, code=error.code, message=error.message)
         balance = fake.balances.get(found.group)
@@ -197,6 +207,7 @@ def application(fake: FakeService) -> FastAPI:
             group=found.group,
             size=found.size.name if rescue is None else RESCUE_SIZE,
             environment=found.environment.name,
+            image=found.environment.image if found.environment.is_own else None,
             rescue=rescue,
             message=balance.message if balance else "",
         )

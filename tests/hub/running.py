@@ -23,7 +23,8 @@ from tests.harness.witness import TINY_SERVER
 
 from dachub.hub.settings import HubSettings, LoginSettings, MachineSettings, ServerSettings
 from dachub.model.people import LocalAccount
-from dachub.model.site import Environment, Size
+from dachub.model.site import Size
+from dachub.model.software import Environment
 
 TOKEN = "hub-token-of-the-test"
 GIB = 1024**3
@@ -61,20 +62,22 @@ class RunningHub:
         unix_accounts: bool = False,
         port: int | None = None,
         interpreter: str = "/usr/bin/python3",
+        environments: tuple[Environment, ...] | None = None,
         **servers: Any,
     ) -> None:
         self.directory = directory
         self.service = service
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        environments = (
-            Environment(
-                name="astronomy",
-                title="Astronomy",
-                description="astropy",
-                interpreter=interpreter,
-            ),
-        )
+        if environments is None:
+            environments = (
+                Environment(
+                    name="astronomy",
+                    title="Astronomy",
+                    description="astropy",
+                    interpreter=interpreter,
+                ),
+            )
         service.sizes, service.environments = SIZES, environments
         state = directory / "hub"
         state.mkdir(mode=0o700)

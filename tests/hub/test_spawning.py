@@ -107,7 +107,8 @@ REFUSED_CHOICES: list[tuple[dict[str, object], int, str]] = [
     ({"group": "virgo", "size": "large"}, 403, "The size 'large' is not available"),
     ({"group": "virgo", "environment": "x"}, 403, "The environment 'x' is not available"),
     ({"group": {"a": 1}}, 422, "must be short texts"),
-    ({"image": "mine"}, 422, "Unknown option 'image'"),
+    ({"image": "mine"}, 403, "may not bring images"),
+    ({"profile": "mine"}, 422, "Unknown option 'profile'"),
 ]
 
 

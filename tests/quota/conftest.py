@@ -12,7 +12,8 @@ from tests.quota.watchman import watchman  # noqa: F401  a fixture
 from dachub.directory.services import Directory
 from dachub.directory.settings import DirectorySettings
 from dachub.infra.clock import Clock, HeldClock
-from dachub.model.site import RESCUE_SIZE, Environment, Size
+from dachub.model.site import RESCUE_SIZE, Size
+from dachub.model.software import Environment
 from dachub.notices.services import Notices
 from dachub.quota.models import Offer, StartCheck
 from dachub.quota.services import Quota

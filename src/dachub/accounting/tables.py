@@ -48,7 +48,7 @@ class SessionRow(Base):
     )
     personal = Personal(
         person="username",
-        details=("server_name",),
+        details=("server_name", "image"),
         plain=("group", "kind", "size", "environment", "end_reason", "stop_due_reason"),
     )  # After its term the ledger renames it, so that usage_day moves along.
 
@@ -60,6 +60,7 @@ class SessionRow(Base):
     server_name: Mapped[str]
     size: Mapped[str] = mapped_column(String(63))
     environment: Mapped[str] = mapped_column(String(63))
+    image: Mapped[str | None]
     milli_cores: Mapped[int]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     gpus: Mapped[int]

@@ -14,7 +14,8 @@ from dachub.config import (
     merged,
     read_secret,
 )
-from dachub.deploy.z2jh import image_tag, public_url, quantity
+from dachub.deploy.images import image_tag
+from dachub.deploy.z2jh import public_url, quantity
 from dachub.model.settings import Section
 
 SHARED_MOUNT = "/srv/dachub"

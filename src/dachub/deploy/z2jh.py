@@ -5,12 +5,13 @@ Names in them are of that chart: https://z2jh.jupyter.org/en/stable/resources/re
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
-from dachub import __version__
 from dachub.config import ConfigurationError, Settings, merged
+from dachub.deploy.images import divided, environments, image_name, image_tag, offered_images
 from dachub.hub.settings import HubSettings, PodSettings
-from dachub.model.site import Environment
 
 SECRET = "dachub"  # noqa: S105  a name
 SITE_SECRET = "dachub-site"  # noqa: S105  a name
@@ -27,30 +28,6 @@ LONG_HEADERS = "--max-http-header-size=65536"
 _UNITS = (("T", 1000**4), ("G", 1000**3), ("M", 1000**2), ("k", 1000))
 
 Values = dict[str, Any]
-
-
-def image_name(settings: Settings, name: str) -> str:
-    """An image of ours without its tag."""
-    registry = settings.cluster.images.registry.rstrip("/")
-    return f"{registry}/dachub-{name}" if registry else f"dachub-{name}"
-
-
-def image_tag(settings: Settings) -> str:
-    """The tag of our images."""
-    return settings.cluster.images.tag or __version__
-
-
-def environments(settings: Settings) -> tuple[Environment, ...]:
-    """What people choose from, each with an image: its own, else ours of the same name."""
-    tag = image_tag(settings)
-    return tuple(
-        environment
-        if environment.image is not None
-        else environment.model_copy(
-            update={"image": f"{image_name(settings, environment.name)}:{tag}"}
-        )
-        for environment in settings.servers.environments
-    )
 
 
 def public_url(settings: Settings) -> str:
@@ -163,13 +140,11 @@ def _proxy(settings: Settings) -> Values:
 
 
 def _servers(settings: Settings) -> Values:
-    name, _, tag = (environments(settings)[0].image or "").rpartition(":")
     preset = settings.servers.sizes[0]
     reserved = preset.milli_cores / 1000
     return {
         "image": {
-            "name": name,
-            "tag": tag,
+            **divided(next(iter(_offered(settings).values()))),
             "pullPolicy": settings.cluster.images.pull_policy,
             "pullSecrets": list(settings.cluster.images.pull_logins),
         },
@@ -227,11 +202,23 @@ def _scheduling(settings: Settings) -> Values:
 
 
 def _images(settings: Settings) -> Values:
-    images = {}
-    for environment in environments(settings):
-        name, _, tag = (environment.image or "").rpartition(":")
-        images[environment.name.replace("_", "-")] = {"name": name, "tag": tag}
-    return {"extraImages": images}
+    """What every machine pulls before people come."""
+    return {
+        "extraImages": {
+            re.sub("[^a-z0-9]+", "-", software): divided(image)
+            for software, image in _offered(settings).items()
+        }
+    }
+
+
+def _offered(settings: Settings) -> dict[str, str]:
+    offered = offered_images(settings, datetime.now(UTC).date())
+    if not offered:
+        raise ConfigurationError(
+            "Every version of every environment in servers.environments is retired: nobody could "
+            "start a server."
+        )
+    return offered
 
 
 def _culling(settings: Settings) -> Values:

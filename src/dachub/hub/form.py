@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from jinja2 import Environment as Templates
 from jinja2 import FileSystemLoader, StrictUndefined
 
 from dachub.hub import runtime
+from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
 from dachub.hub.service import PORTAL_PATH, ServiceDown, ServiceRefused
 from dachub.hub.sessions import OPTIONS, read_options
 from dachub.model.problems import InvalidInput
-from dachub.model.site import Environment, ServerChoice, Size
+from dachub.model.site import ServerChoice, Size
+from dachub.model.software import OWN_IMAGE, RECOMMENDED, Environment, EnvironmentVersion
 from dachub.model.units import MILLI_CORE_SECONDS_PER_CORE_HOUR, spoken_memory
 from dachub.model.usage import GroupBalance, StartOptions
 
@@ -44,6 +47,17 @@ class GroupOption:
     lasts: list[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class SoftwareOption:
+    """An environment on the start page, or one of its versions; ``name`` is what is chosen."""
+
+    name: str
+    title: str
+    description: str = ""
+    limited: str = ""
+    others: tuple[SoftwareOption, ...] = ()
+
+
 async def options_form(spawner: Any) -> str:
     """HTML of the start page for the owner of a spawner."""
     begin_request()
@@ -55,14 +69,28 @@ async def options_form(spawner: Any) -> str:
     groups = [_group(balance, available, titles) for balance in offer.groups]
     names = {group.name for group in groups}
     sizes = [size for size in live.settings.servers.sizes if _open(size, names)]
-    environments = [one for one in live.settings.servers.environments if _open(one, names)]
+    today = now().date()
+    environments = [
+        _environment(one, names, today)
+        for one in live.settings.servers.environments
+        if _open(one, names)
+    ]
+    own = live.settings.servers.own_images
+    own_images = own.allowed if any(map(own.are_open_to, names)) else ()
+    if own_images:
+        environments.append(SoftwareOption(OWN_IMAGE, "An image of your own"))
     return _templates.get_template("start_form.html").render(
         groups=groups,
         sizes=[(size, _describe(size), _limited(size, names)) for size in sizes],
-        environments=[(one, _limited(one, names)) for one in environments],
+        environments=environments,
+        own_images=own_images,
+        chosen_image=last.image,
         chosen_group=_preset(last.group, [group.name for group in groups]),
         chosen_size=_preset(last.size, [size.name for size in sizes]),
-        chosen_environment=_preset(last.environment, [one.name for one in environments]),
+        chosen_environment=_preset(
+            OWN_IMAGE if last.image else last.environment,
+            [option.name for one in environments for option in (one, *one.others)],
+        ),
         notices=[*offer.notices, *_about_last(spawner.user.name)],
         portal_url=PORTAL_PATH,
         available=available,
@@ -73,11 +101,14 @@ async def options_form(spawner: Any) -> str:
 
 def options_from_form(form: dict[str, list[str]]) -> dict[str, str]:
     """The choice as the form sent it; checked when the server starts, like one sent by REST."""
-    return {
+    choice = {
         name: values[0].strip()
         for name, values in form.items()
         if name in OPTIONS and values and values[0].strip()
     }
+    if choice.get("environment") != OWN_IMAGE:  # its field is there whatever is chosen
+        choice.pop("image", None)
+    return choice
 
 
 def _about_last(username: str) -> list[str]:
@@ -156,6 +187,36 @@ def _describe(size: Size) -> str:
     if size.gpus:
         text += f", {size.gpus} {'GPU' if size.gpus == 1 else 'GPUs'}"
     return text
+
+
+def _environment(environment: Environment, groups: set[str], today: date) -> SoftwareOption:
+    preset = environment.preset(today)
+    title, version = environment.label, ""
+    if preset is not None:
+        version = f"Version {preset.name}."
+        title += f" ({RECOMMENDED})" if RECOMMENDED in environment.aliases_of(preset) else ""
+    return SoftwareOption(
+        environment.name,
+        title,
+        " ".join(filter(None, [environment.description, version, _until(preset)])),
+        _limited(environment, groups),
+        tuple(
+            SoftwareOption(
+                f"{environment.name}:{version.name}",
+                ", ".join([version.name, *environment.aliases_of(version)]),
+                _until(version),
+            )
+            for version in environment.offered(today)
+            if version != preset
+        ),
+    )
+
+
+def _until(version: EnvironmentVersion | None) -> str:
+    """That a version will be retired; for the person."""
+    if version is None or version.retired_on is None:
+        return ""
+    return f"It goes: no server starts with it from {version.retired_on:%-d %B %Y} on."
 
 
 def _open(option: Size | Environment, groups: set[str]) -> bool:

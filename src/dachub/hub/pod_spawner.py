@@ -54,7 +54,8 @@ class PodSpawner(SessionMixin, Pod):
         assert session is not None  # noqa: S101  it is described before
         self._site_image = self._site_image or self.image
         self.image = environment.image or self._site_image
-        self.cmd = list(pods.command if environment.image is not None else pods.plain_command)
+        is_ours = environment.image is not None and not environment.is_own
+        self.cmd = list(pods.command if is_ours else pods.plain_command)
         self.cpu_limit = self.cpu_guarantee = size.milli_cores / 1000
         self.mem_limit = self.mem_guarantee = size.memory_bytes
         limits = dict(self.extra_resource_limits)

@@ -19,17 +19,16 @@ from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
 from dachub.hub.service import ServiceDown, ServiceRefused
 from dachub.model.people import HubPerson
-from dachub.model.problems import DachubError, InvalidInput, Unavailable
+from dachub.model.problems import ChoiceRefused, DachubError, InvalidInput, Unavailable
 from dachub.model.sessions import EndReason, SessionDescription, new_session_id
 from dachub.model.site import (
     RESCUE_SIZE,
-    ChoiceRefused,
     ResolvedChoice,
     ServerChoice,
-    UnknownEnvironment,
     UnknownSize,
     resolve_choice,
 )
+from dachub.model.software import choose_software
 from dachub.model.usage import AuthorizeRequest
 
 try:
@@ -44,7 +43,8 @@ else:
 
 # A start may wait for its turn this long beside the time that the server itself has.
 QUEUE_SECONDS = 1800
-OPTIONS = ("group", "size", "environment")
+OPTIONS = ("group", "size", "environment", "image")
+OPTIONS_ARE = "The options of a server are group, size, and environment or image."
 
 
 class StartFailed(DachubError):
@@ -79,20 +79,17 @@ def read_options(options: object) -> ServerChoice:
     Raises
     ------
     InvalidInput
-        If there are other options than group, size and environment, or other values than text.
+        If there are other options than these, or other values than text.
     """
     if not isinstance(options, Mapping):
-        raise InvalidInput("The options of a server are group, size and environment.")
+        raise InvalidInput(OPTIONS_ARE)
     unknown = sorted(str(name)[:40] for name in options if name not in OPTIONS)
     if unknown:
-        raise InvalidInput(
-            f"Unknown option '{unknown[0]}'. "
-            "The options of a server are group, size and environment."
-        )
+        raise InvalidInput(f"Unknown option '{unknown[0]}'. {OPTIONS_ARE}")
     try:
         return ServerChoice.model_validate({name: options.get(name) or None for name in OPTIONS})
     except ValidationError as error:
-        raise InvalidInput("Group, size and environment must be short texts.") from error
+        raise InvalidInput("Group, size, environment and image must be short texts.") from error
 
 
 class SessionMixin(Base):  # type: ignore[misc]
@@ -274,7 +271,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         live = runtime.current()
         self.notice, self.rescue = "", trouble
         choice = read_options(self.user_options or {})
-        sizes, environments = live.settings.servers.sizes, live.settings.servers.environments
+        offer, today = live.settings.servers, now().date()
         try:
             decision = await live.service.authorize(
                 AuthorizeRequest(username=self.user.name, choice=choice, trouble=trouble)
@@ -292,20 +289,25 @@ class SessionMixin(Base):  # type: ignore[misc]
             if person.disabled:
                 raise live.people.disabled() from error
             groups = [membership.group for membership in person.groups]
-            return resolve_choice(choice, groups, sizes, environments)
+            return resolve_choice(
+                choice, groups, offer.sizes, offer.environments, offer.own_images, today
+            )
         if not decision.allowed:
             raise ChoiceRefused(decision.message)
         self.notice, self.rescue = decision.message, trouble or decision.rescue
-        offered = [*sizes, live.settings.servers.rescue.size]
+        offered = [*offer.sizes, offer.rescue.size]
         size = next((size for size in offered if size.name == decision.size), None)
-        chosen = next((one for one in environments if one.name == decision.environment), None)
         if decision.group is None or size is None:
             raise UnknownSize("The hub and the service are configured differently: unknown size.")
-        if chosen is None:
-            raise UnknownEnvironment(
-                "The hub and the service are configured differently: unknown environment."
-            )
-        return ResolvedChoice(group=decision.group, size=size, environment=chosen)
+        software = choose_software(
+            decision.environment,
+            decision.image,
+            decision.group,
+            offer.environments,
+            offer.own_images,
+            today,
+        )
+        return ResolvedChoice(group=decision.group, size=size, environment=software)
 
     def _rescuing(self, choice: ResolvedChoice, reason: str) -> ResolvedChoice:
         """The choice with the size of a rescue session; its person is told why."""
@@ -315,7 +317,13 @@ class SessionMixin(Base):  # type: ignore[misc]
             f"{rescue.limit_seconds // 60} minutes, in which you make room. {self.notice}"
         )
         self.log.warning("%s starts as a rescue session: %s", self._log_name, reason)
-        return choice.model_copy(update={"size": rescue.size})
+        software = choice.environment
+        if software.is_own:  # its page is in the site's images
+            offer = runtime.current().settings.servers
+            software = choose_software(
+                None, None, choice.group, offer.environments, offer.own_images, now().date()
+            )
+        return choice.model_copy(update={"size": rescue.size, "environment": software})
 
     def _describe(self, choice: ResolvedChoice) -> SessionDescription:
         return SessionDescription(
@@ -325,6 +333,7 @@ class SessionMixin(Base):  # type: ignore[misc]
             server_name=self.name,
             size=choice.size.name,
             environment=choice.environment.name,
+            image=choice.environment.image if choice.environment.is_own else None,
             milli_cores=choice.size.milli_cores,
             memory_bytes=choice.size.memory_bytes,
             gpus=choice.size.gpus,

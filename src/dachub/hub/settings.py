@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from dachub.model.settings import Section
-from dachub.model.site import RESCUE_SIZE, Environment, Size
+from dachub.model.site import RESCUE_SIZE, Size
+from dachub.model.software import NO_OWN_IMAGES, Environment, OwnImages
 
 Preset = Literal["egi-check-in", "iris-iam", "keycloak", "generic"]
 
@@ -177,6 +178,12 @@ class ServerSettings(Section):
         min_length=1,
         description="Software people choose from; the first is preset",
     )
+    own_images: OwnImages = Field(
+        default=NO_OWN_IMAGES, description="Images that people may bring by name, on Kubernetes"
+    )
+    retirement_notice_days: int = Field(
+        default=30, ge=0, description="So long before it people are told that a version goes"
+    )
 
     @property
     def activity_seconds(self) -> int:
@@ -190,6 +197,14 @@ class ServerSettings(Section):
         if any(size.name == RESCUE_SIZE for size in sizes):
             raise ValueError(f"the name '{RESCUE_SIZE}' is taken: see servers.rescue")
         return sizes
+
+    @field_validator("environments")
+    @classmethod
+    def _told_apart(cls, environments: tuple[Environment, ...]) -> tuple[Environment, ...]:
+        names = [environment.name for environment in environments]
+        if len(set(names)) < len(names):
+            raise ValueError("two environments have the same name")
+        return environments
 
 
 class SiteSettings(Section):

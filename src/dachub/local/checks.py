@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dachub.config import ListenSettings, Settings, TLSSettings, external_database_url
@@ -17,6 +18,7 @@ from dachub.local import postgres
 from dachub.local.findings import Finding
 from dachub.local.layout import Layout
 from dachub.model.problems import DachubError, Unavailable
+from dachub.model.software import Environment
 from dachub.model.units import BYTES_PER_GB, spoken_bytes
 
 FREE_BYTES_NEEDED = BYTES_PER_GB // 2
@@ -184,21 +186,38 @@ def check_tls(tls: TLSSettings) -> Finding:
 
 def check_interpreters(settings: Settings) -> list[Finding]:
     """Whether the users' environments can be started, as root by every account."""
-    return [
-        _check_interpreter(environment.name, Path(environment.interpreter))
-        for environment in settings.servers.environments
-        if environment.interpreter is not None
-    ] + [
-        Finding(
+    findings = [
+        _check_interpreter(name, Path(interpreter))
+        if interpreter is not None
+        else Finding(
             code="interpreter-missing",
             severity="error",
-            what=f"The environment '{environment.name}' names no interpreter.",
+            what=f"The environment '{name}' names no interpreter.",
             advice="Start dachub with 'make up', which installs one, or set "
-            "servers.environments[].interpreter in dachub.yaml.",
+            "servers.environments[].interpreter in dachub.yaml, or that of its version.",
         )
         for environment in settings.servers.environments
-        if environment.interpreter is None
+        for name, interpreter in _interpreters(environment)
     ]
+    if settings.servers.own_images.allowed:
+        findings.append(
+            Finding(
+                code="own-images-unusable",
+                severity="error",
+                what="People are to bring container images (servers.own_images), but servers on "
+                "one machine start with interpreters.",
+                advice="Remove servers.own_images from dachub.yaml, or deploy to a cluster.",
+            )
+        )
+    return findings
+
+
+def _interpreters(environment: Environment) -> list[tuple[str, str | None]]:
+    """Interpreters by the name of what they run; of versions only those still offered."""
+    if not environment.versions:
+        return [(environment.name, environment.interpreter)]
+    offered = environment.offered(datetime.now(UTC).date())
+    return [(f"{environment.name}:{version.name}", version.interpreter) for version in offered]
 
 
 def _check_interpreter(name: str, interpreter: Path) -> Finding:

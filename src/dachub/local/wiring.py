@@ -111,7 +111,7 @@ def with_interpreters(settings: Settings) -> Settings:
         return settings
     environments = tuple(
         environment
-        if environment.interpreter is not None
+        if environment.interpreter is not None or environment.versions
         else environment.model_copy(update={"interpreter": str(default)})
         for environment in settings.servers.environments
     )

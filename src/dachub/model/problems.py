@@ -72,3 +72,10 @@ class Unavailable(DachubError):
 
     code = "unavailable"
     status = 503
+
+
+class ChoiceRefused(DachubError):
+    """A server may not be started as asked; the message is for the person."""
+
+    code = "choice-refused"
+    status = 403

@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from dachub.model.names import GroupSlug, Username
+from dachub.model.software import IMAGE_MAX
 from dachub.model.units import whole_second
 
 Moment = Annotated[AwareDatetime, AfterValidator(whole_second)]
@@ -65,7 +66,15 @@ class SessionDescription(BaseModel):
     kind: Kind = Kind.NOTEBOOK
     server_name: str = Field(default="", max_length=255)
     size: str = Field(max_length=63)
-    environment: str = Field(max_length=63)
+    environment: str = Field(
+        max_length=63, description="With its version, as astronomy:2026-11-20, where it has several"
+    )
+    image: str | None = Field(
+        default=None,
+        max_length=IMAGE_MAX,
+        pattern=r"^[!-~]+$",
+        description="The one that the person brought, where they did",
+    )
     milli_cores: int = Field(ge=0, le=2**31 - 1)
     memory_bytes: int = Field(ge=0, le=2**62)
     gpus: int = Field(default=0, ge=0, le=2**15)
@@ -165,6 +174,7 @@ class SessionRecord(BaseModel):
     server_name: str
     size: str
     environment: str
+    image: str | None = None
     milli_cores: int
     memory_bytes: int
     gpus: int

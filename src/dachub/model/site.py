@@ -1,19 +1,25 @@
-"""What a site offers: sizes and environments of servers, and the check of a person's choice."""
+"""What a site offers: sizes and software of servers, and the check of a person's choice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from datetime import date
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from dachub.model.names import GroupSlug
-from dachub.model.problems import DachubError
+from dachub.model.problems import ChoiceRefused
+from dachub.model.software import (
+    IMAGE_MAX,
+    Environment,
+    OptionName,
+    OwnImages,
+    Software,
+    choose_software,
+)
 
-Option = TypeVar("Option", "Size", "Environment")
 RESCUE_SIZE = "rescue"
 """Name of the size of a session in which a person makes room; nobody chooses it."""
-OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$")]
 
 
 class Size(BaseModel):
@@ -31,29 +37,19 @@ class Size(BaseModel):
     )
 
 
-class Environment(BaseModel):
-    """A set of software that a server starts with."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: OptionName = Field(description="As it is accounted, in reports and in the API")
-    title: str = Field(default="", description="What people see; the name when empty")
-    description: str = Field(default="", description="What is in it, for the start page")
-    interpreter: str | None = Field(
-        default=None, description="Python of the environment, on one machine"
-    )
-    image: str | None = Field(default=None, description="Container image, on Kubernetes")
-    groups: tuple[GroupSlug, ...] | None = Field(
-        default=None, description="Groups that may use it; all when not given"
-    )
-
-
 class ServerChoice(BaseModel):
     """What a person asks for; empty fields are filled in where only one answer is possible."""
 
     group: str | None = Field(default=None, max_length=200)
     size: str | None = Field(default=None, max_length=200)
-    environment: str | None = Field(default=None, max_length=200)
+    environment: str | None = Field(
+        default=None,
+        max_length=200,
+        description="With a version or an alias after a colon, where there are versions",
+    )
+    image: str | None = Field(
+        default=None, max_length=IMAGE_MAX, description="Instead, where people may bring images"
+    )
 
 
 class ResolvedChoice(BaseModel):
@@ -61,14 +57,7 @@ class ResolvedChoice(BaseModel):
 
     group: GroupSlug
     size: Size
-    environment: Environment
-
-
-class ChoiceRefused(DachubError):
-    """A server may not be started as asked; the message is for the person."""
-
-    code = "choice-refused"
-    status = 403
+    environment: Software
 
 
 class NoGroup(ChoiceRefused):
@@ -89,21 +78,13 @@ class UnknownSize(ChoiceRefused):
     code = "size-not-available"
 
 
-class UnknownEnvironment(ChoiceRefused):
-    """The site has no such environment, or the group may not use it."""
-
-    code = "environment-not-available"
-
-
-def _open_to(options: Sequence[Option], group: str) -> list[Option]:
-    return [option for option in options if option.groups is None or group in option.groups]
-
-
 def resolve_choice(
     choice: ServerChoice,
     groups: Sequence[str],
     sizes: Sequence[Size],
     environments: Sequence[Environment],
+    own_images: OwnImages,
+    today: date,
 ) -> ResolvedChoice:
     """Check a choice against what the person and the group may use.
 
@@ -113,10 +94,12 @@ def resolve_choice(
         As the form or a REST client sent it: never trusted.
     groups
         Slugs of the groups the person belongs to now.
+    today
+        In UTC: versions of environments are retired by day.
 
     Raises
     ------
-    NoGroup, GroupNotYours, UnknownSize, UnknownEnvironment
+    NoGroup, GroupNotYours, UnknownSize, UnknownEnvironment, VersionRetired, ImageRefused
         With a message for the person.
     """
     if not groups:
@@ -132,25 +115,15 @@ def resolve_choice(
             f"You are not a member of the group '{group[:40]}'. "
             "Your groups are: " + ", ".join(sorted(groups)) + "."
         )
-    open_sizes = _open_to(sizes, group)
-    size = _pick(open_sizes, choice.size)
+    open_sizes = [one for one in sizes if one.groups is None or group in one.groups]
+    wanted = choice.size or (open_sizes[0].name if open_sizes else None)
+    size = next((one for one in open_sizes if one.name == wanted), None)
     if size is None:
         raise UnknownSize(
             f"The size '{(choice.size or '')[:40]}' is not available to the group '{group}'. "
             "Available: " + (", ".join(option.name for option in open_sizes) or "none") + "."
         )
-    open_environments = _open_to(environments, group)
-    environment = _pick(open_environments, choice.environment)
-    if environment is None:
-        raise UnknownEnvironment(
-            f"The environment '{(choice.environment or '')[:40]}' is not available "
-            f"to the group '{group}'. "
-            "Available: " + (", ".join(option.name for option in open_environments) or "none") + "."
-        )
-    return ResolvedChoice(group=group, size=size, environment=environment)
-
-
-def _pick(options: Sequence[Option], name: str | None) -> Option | None:
-    if name is None:
-        return options[0] if options else None
-    return next((option for option in options if option.name == name), None)
+    software = choose_software(
+        choice.environment, choice.image, group, environments, own_images, today
+    )
+    return ResolvedChoice(group=group, size=size, environment=software)

@@ -298,7 +298,10 @@ class Decision(BaseModel):
     message: str = ""
     group: str | None = None
     size: str | None = None
-    environment: str | None = None
+    environment: str | None = Field(
+        default=None, description="With its version, where there are versions"
+    )
+    image: str | None = Field(default=None, description="The one that the person brings")
     balance: GroupBalance | None = None
     rescue: str | None = Field(
         default=None,

@@ -9,8 +9,9 @@ from typing import Protocol
 from uuid import UUID
 
 from dachub.model.allocations import MemberLimit
-from dachub.model.problems import Conflict, InvalidInput
-from dachub.model.site import ChoiceRefused, Environment, Size
+from dachub.model.problems import ChoiceRefused, Conflict, InvalidInput
+from dachub.model.site import Size
+from dachub.model.software import NO_OWN_IMAGES, Environment, OwnImages
 from dachub.model.usage import QuotaPolicy, QuotaState, Resource
 
 
@@ -178,6 +179,7 @@ class Offer:
     sizes: Sequence[Size]
     environments: Sequence[Environment]
     rescue: Size
+    own_images: OwnImages = NO_OWN_IMAGES
     contact: str = "your administrator"
     start_timeout_seconds: int = 120
 

@@ -70,6 +70,7 @@ class Factory:
                 settings.servers.sizes,
                 settings.servers.environments,
                 settings.servers.rescue.size,
+                settings.servers.own_images,
                 site.contact,
                 settings.servers.start_timeout_seconds,
             ),

@@ -47,7 +47,7 @@ BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 """Before this no session ran: a clock that says so was not set."""
 
 # Told of a session that already stands under a pseudonym, without who it was.
-_NOT_PERSONAL = set(SessionDescription.model_fields) - {"username", "server_name"}
+_NOT_PERSONAL = set(SessionDescription.model_fields) - {"username", "server_name", "image"}
 
 log = structlog.get_logger(__name__)
 

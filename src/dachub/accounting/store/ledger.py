@@ -200,7 +200,7 @@ class LedgerStore:
         await self._session.execute(
             update(SessionRow)
             .where(SessionRow.session_id == func.any(list(session_ids)))
-            .values(username=case(names, value=SessionRow.username), server_name="")
+            .values(username=case(names, value=SessionRow.username), server_name="", image=None)
         )
         for table in (UsageDayRow, UsageMonthRow):
             await self._session.execute(delete(table).where(table.username.in_(names), NOTHING))

@@ -13,11 +13,10 @@ from dachub.infra.clock import Clock
 from dachub.model.allocations import MemberBalance
 from dachub.model.notices import Notice, NoticeKind
 from dachub.model.people import Role
-from dachub.model.problems import DachubError, NotFound
+from dachub.model.problems import ChoiceRefused, DachubError, NotFound
 from dachub.model.queue import Place
 from dachub.model.sessions import EndReason
 from dachub.model.site import (
-    ChoiceRefused,
     ResolvedChoice,
     ServerChoice,
     Size,
@@ -155,9 +154,7 @@ class QuotaService:
         """
         try:
             person = await self._people.principal(request.username)
-            choice = resolve_choice(
-                request.choice, sorted(person.roles), self._offer.sizes, self._offer.environments
-            )
+            choice = self._resolve(request.choice, sorted(person.roles))
         except DachubError as refusal:
             message = refusal.message
             if isinstance(refusal, NotFound):
@@ -196,6 +193,7 @@ class QuotaService:
             group=choice.group,
             size=choice.size.name,
             environment=choice.environment.name,
+            image=choice.environment.image if choice.environment.is_own else None,
             balance=balance,
         )
 
@@ -210,6 +208,12 @@ class QuotaService:
             group=choice.group,
             milli_cores=choice.size.milli_cores,
             is_rescue=choice.size == self._offer.rescue,
+        )
+
+    def _resolve(self, choice: ServerChoice, groups: Sequence[str]) -> ResolvedChoice:
+        offer, today = self._offer, self._clock.now().date()
+        return resolve_choice(
+            choice, groups, offer.sizes, offer.environments, offer.own_images, today
         )
 
     def _advice(
@@ -341,10 +345,12 @@ class QuotaService:
         if last is None or last.group not in groups:
             return ServerChoice()
         chosen = ServerChoice(group=last.group)
-        for name in ("size", "environment"):
-            wanted = chosen.model_copy(update={name: getattr(last, name)})
+        # Not its version: who names none goes along with what is recommended.
+        environment, _, _ = last.environment.partition(":")
+        for name, value in (("size", last.size), ("environment", environment)):
+            wanted = chosen.model_copy(update={name: value})
             try:
-                resolve_choice(wanted, groups, self._offer.sizes, self._offer.environments)
+                self._resolve(wanted, groups)
             except ChoiceRefused:
                 continue
             chosen = wanted
