@@ -77,13 +77,16 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{/* dachub.yaml: the site's, with the database that this chart knows of. */}}
+{{/*
+dachub.yaml: the site's, with the database that this chart knows of. Where it names no directories
+that a storage pod may write to, they go with the pod: pods of people find group folders without
+links, and walks that were interrupted begin anew.
+*/}}
 {{- define "dachub.config" -}}
 {{- $config := deepCopy .Values.config }}
 {{- $_ := set $config "database" (dict "url" (include "dachub.databaseUrl" .)) }}
-{{- $storage := deepCopy ($config.storage | default dict) }}
-{{- $_ := set $storage "state" ($storage.state | default "/var/lib/dachub/storage") }}
-{{- $_ := set $config "storage" $storage }}
+{{- $writable := dict "state" "/var/lib/dachub/storage" "group_links" "/var/lib/dachub/group-links" }}
+{{- $_ := set $config "storage" (merge ($config.storage | default dict) $writable) }}
 {{- toYaml $config }}
 {{- end }}
 
@@ -125,26 +128,6 @@ postgresql://dachub@{{ include "dachub.postgres" . }}/dachub
 {{- end }}
 {{- end }}
 
-{{/* What `python -m dachub.server` is told, whatever work it does. */}}
-{{- define "dachub.serverVariables" -}}
-{{- $secret := include "dachub.secret" . -}}
-{{ include "dachub.databaseVariables" . }}
-- name: DACHUB_SERVICE_HOST
-  value: 0.0.0.0
-- name: DACHUB_SERVICE_PORT
-  value: "8080"
-- name: DACHUB_HUB_API_URL
-  value: {{ .Values.hub.apiUrl | quote }}
-- name: DACHUB_PUBLIC_URL
-  value: {{ .Values.hub.publicUrl | quote }}
-{{ include "dachub.secretVariable" (list "DACHUB_HUB_TOKEN" $secret "hub-token" false) }}
-{{ include "dachub.secretVariable" (list "DACHUB_SERVICE_TOKEN" $secret "service-token" false) }}
-{{ include "dachub.secretVariable" (list "DACHUB_PORTAL_SECRET" $secret "portal-secret" false) }}
-{{ include "dachub.secretVariable" (list "DACHUB_METRICS_TOKEN" $secret "metrics-token" false) }}
-{{ include "dachub.secretVariable" (list "DACHUB_ADMIN_PASSWORD" $secret "admin-password" true) }}
-{{ include "dachub.secretVariable" (list "DACHUB_SMTP_PASSWORD" .Values.secrets.site "smtp-password" true) }}
-{{- end }}
-
 {{/* Where they find them; the name of the ConfigMap differs for a migration. */}}
 {{- define "dachub.mounts" -}}
 - name: config
@@ -177,18 +160,4 @@ postgresql://dachub@{{ include "dachub.postgres" . }}/dachub
 
 {{- define "dachub.hasAuthority" -}}
 {{- if and (eq .Values.database.kind "outside") .Values.database.outside.authority.secret }}yes{{- end }}
-{{- end }}
-
-{{/* Answers as long as the process works. */}}
-{{- define "dachub.alive" -}}
-httpGet:
-  path: /services/dac/api/v1/alive
-  port: http
-{{- end }}
-
-{{/* Answers well as long as its database does too. */}}
-{{- define "dachub.healthy" -}}
-httpGet:
-  path: /services/dac/api/v1/health
-  port: http
 {{- end }}

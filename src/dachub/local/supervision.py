@@ -49,9 +49,13 @@ class Supervisor:
     @property
     def _rpc(self) -> Any:
         """A fresh connection: one that failed once, as when supervisord restarts, stays useless."""
-        # Only one machine has it: commands run in a pod too.
-        from supervisor.xmlrpc import SupervisorTransport
-
+        try:  # commands run in a pod too, which has none
+            from supervisor.xmlrpc import SupervisorTransport
+        except ModuleNotFoundError as error:
+            raise Unavailable(
+                "Nothing is supervised here: this is a part of a platform on a cluster. Ask from "
+                "where it was installed: dachub deploy status"
+            ) from error
         return xmlrpc.client.ServerProxy(
             "http://127.0.0.1",
             transport=cast(
