@@ -45,11 +45,13 @@ The Secret named by `secrets.site` is not ours: after a change of it, start the 
 
 With `keepOnUninstall: true` the Secret `dachub` and the database's PVC `data-dachub-postgres-0`
 stay, so that an installation of the same name goes on where the last one stopped. The PVC
-`dachub-outbox` always stays: it may hold events that the service has not seen. To remove all, for
-ever:
+`dachub-outbox` always stays: it may hold events that the service has not seen. So do the Job and
+the ConfigMap `dachub-migrate` of an upgrade that failed, for whoever looks for the reason, until
+the next one. To remove all, for ever:
 
 ```
 kubectl delete secret/dachub pvc/dachub-outbox pvc/data-dachub-postgres-0
+kubectl delete job/dachub-migrate configmap/dachub-migrate --ignore-not-found
 ```
 
 ## When the database's first start is interrupted
