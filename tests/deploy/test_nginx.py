@@ -32,7 +32,7 @@ from dachub.deploy import nginx as front
 
 MIB = 1024**2
 KERNEL_PROTOCOL = "v1.kernel.websocket.jupyter.org"
-RULES = "Be kind.\nTo all.\n\n# Data\n\nOnly <published> data & figures.\n"
+RULES = "Be kind.\nTo all.\n\n# Data\nOnly <published> data & figures.\n"
 HOSTILE = {
     "X-Forwarded-For": "203.0.113.9",
     "X-Real-IP": "203.0.113.9",
@@ -62,6 +62,7 @@ class Steering(RequestHandler):
     def get(self) -> None:
         self.set_header("X-Accel-Redirect", "/.dachub/maintenance.html")
         self.set_header("Service-Worker-Allowed", "/")
+        self.set_cookie("plain", "1")
         self.write("my own page")
 
 
@@ -273,6 +274,7 @@ def test_a_persons_server_cannot_steer_nginx(site: Site) -> None:
     answer = site.get("/user/eve/steering")
     assert answer.text == "my own page"
     assert "Service-Worker-Allowed" not in answer.headers
+    assert answer.headers["Set-Cookie"] == "plain=1; Path=/; Secure"
     assert site.get("/.dachub/maintenance.html").status_code == 404
 
 
@@ -346,14 +348,17 @@ def test_passwords_cannot_be_tried_for_ever_from_one_address(site: Site) -> None
 def test_the_rules_are_shown_as_the_site_wrote_them(site: Site) -> None:
     page = site.get("/static/acceptable-use.html")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "<p>Be kind.<br>\nTo all.</p>" in page.text
+    assert "<p>Be kind.\nTo all.</p>" in page.text
     assert "<h2>Data</h2>" in page.text
-    assert "Only &lt;published&gt; data &amp; figures." in page.text
+    assert "<p>Only &lt;published&gt; data &amp; figures.</p>" in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
 
 @needs_nginx
-def test_the_log_is_json_and_holds_no_query(site: Site) -> None:
+def test_the_log_is_json_and_holds_no_query_and_nothing_of_peoples_work(site: Site) -> None:
+    with site.nginx.client() as client:
+        client.get("/user/ada/api/contents/private-idea.ipynb")
+        assert client.delete("/user/ada/api/contents/undeletable").status_code == 405
     site.get("/hub/oauth_callback?code=very-secret&state=x", headers={"User-Agent": 'a"b\\'})
 
     def entry() -> dict[str, Any] | None:
@@ -363,7 +368,10 @@ def test_the_log_is_json_and_holds_no_query(site: Site) -> None:
     found = until(entry, "the request is logged")
     assert found["user_agent.original"] == 'a"b\\'
     assert found["http.response.status_code"] == "200"
-    assert "very-secret" not in site.nginx.log.read_text()
+    logged = site.nginx.log.read_text()
+    assert "very-secret" not in logged
+    assert "private-idea" not in logged
+    assert "undeletable" in logged, "what failed is there"
 
 
 # --- Writing ----------------------------------------------------------------------------------

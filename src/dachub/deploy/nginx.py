@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from dachub.cluster.edge import ACCEPTABLE_USE_PATH, NginxSettings
 from dachub.config import ConfigurationError, ListenSettings, Settings
@@ -198,15 +199,17 @@ def _rules_page(site: SiteSettings, file: Path) -> str:
 
 
 def _paragraphs(text: str) -> Markup:
-    """Plain text as a part of a page: an empty line ends a paragraph, ``#`` begins a heading."""
-    blocks = (block.strip() for block in re.split(r"\n\s*\n", text))
-    return Markup("\n").join(
-        Markup("<h2>{}</h2>").format(block.lstrip("# "))
-        if block.startswith("#")
-        else Markup("<p>{}</p>").format(escape(block).replace("\n", Markup("<br>\n")))
-        for block in blocks
-        if block
-    )
+    """Plain text as a part of a page: ``#`` begins a heading, an empty line ends a paragraph."""
+    parts: list[Markup] = []
+    for are_headings, lines in groupby(text.splitlines(), key=lambda line: line.startswith("#")):
+        if are_headings:
+            parts += [Markup("<h2>{}</h2>").format(line.lstrip("# ")) for line in lines]
+        else:
+            blocks = re.split(r"\n\s*\n", "\n".join(lines))
+            parts += [
+                Markup("<p>{}</p>").format(block.strip()) for block in blocks if block.strip()
+            ]
+    return Markup("\n").join(parts)
 
 
 # --- Files ---------------------------------------------------------------------------------------
