@@ -149,4 +149,4 @@ async def test_a_transaction_that_froze_does_not_hold_up_the_next_leader_for_lon
     async with transaction(session_maker(engine)) as session:
         await term.require(session)
         shown = await session.scalar(text("show idle_in_transaction_session_timeout"))
-    assert shown == "1min"
+    assert shown == "30s"

@@ -15,9 +15,11 @@ from tests.server.world import GROUP, OPERATOR, described, happened
 from dachub.config import Settings
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
+from dachub.infra.leadership import NotLeading, Seat
 from dachub.model.people import Role
 from dachub.model.sessions import EventKind, SessionDescription
 from dachub.model.usage import Policy
+from dachub.quota.models import Vigil
 from dachub.server.factory import Process, Worker
 from dachub.server.hubapi import HubAPI, HubUnavailable
 from dachub.server.stopping import end_disabled, notice_leavers, request_stop, stop_due
@@ -239,6 +241,24 @@ async def test_a_task_is_done_by_one_process_at_a_time(process: Process, databas
     async with other.alone("export") as later:
         assert later
     await other.close()
+
+
+async def test_who_leads_begins_its_watch_anew_and_writes_nothing_once_another_leads(
+    process: Process, database_url: str
+) -> None:
+    process.vigil = Vigil(run_at=process.clock.now())
+    one, two = (Seat(database_url, "service", name) for name in ("one", "two"))
+    async with one.connected():
+        term = await one.take()
+        assert term is not None
+        led = process.under(term)
+        assert led.vigil == Vigil()
+        await count_days(led)
+    async with two.connected():
+        new = await two.take()
+        assert new is not None
+        with pytest.raises(NotLeading):
+            await count_days(led)
 
 
 async def test_a_hub_that_hangs_is_given_up(process: Process, hub: RealHub) -> None:

@@ -38,7 +38,7 @@ from dachub.model.problems import DachubError
 RENEW_SECONDS = 2
 LEASE_SECONDS = 6
 SILENT_SECONDS_MAX = 10
-IDLE_SECONDS_MAX = 60
+IDLE_SECONDS_MAX = 30
 """How long a transaction may do nothing; one of a leader that froze must not hold up the next."""
 
 _CONNECTION = {
