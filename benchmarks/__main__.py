@@ -11,7 +11,9 @@ from pathlib import Path
 
 from benchmarks.report import Row, markdown
 
-NAMES = ("client_import", "events", "ledger", "spawn", "portal_page", "storm", "sampler")
+NAMES = (
+    "client_import", "events", "ledger", "spawn", "portal_page", "storm", "sampler", "replicas",
+)  # fmt: skip
 
 
 def main() -> int:
