@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,20 @@ from dachub.config import Settings
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
-from dachub.model.storage import StorageArea, StorageState
+from dachub.model.storage import StorageArea, StorageMethod, StorageState
 from dachub.server import sampling
 from dachub.server.factory import Process, Worker
 from dachub.server.hubapi import HubAPI
-from dachub.server.sampling import SamplingFailed, sample_due, sample_requested
+from dachub.server.sampling import (
+    SamplingFailed,
+    sample_due,
+    sample_requested,
+    sample_volumes,
+)
+from dachub.server.workers import Work, workers_of
+from dachub.storage.models import Measurement
 from dachub.storage.settings import StorageSettings
+from dachub.storage.volumes import Volume
 
 OPERATOR = Principal("operator:tests", PrincipalKind.OPERATOR)
 MIA = Principal("mia", PrincipalKind.PERSON)
@@ -137,3 +146,60 @@ async def test_a_file_system_that_hangs_is_named(
     monkeypatch.setattr(sampling, "SILENT_SECONDS_MAX", 0.1)
     with pytest.raises(SamplingFailed, match="hangs"):
         await sample_due(process)
+
+
+class HeldVolumes:
+    """Volumes that hold what the test says."""
+
+    def __init__(self, **used: int | None) -> None:
+        self.used = used
+
+    async def read(self) -> list[Volume]:
+        """All of them; ``None``: nobody has it mounted."""
+        return [
+            Volume(username, None if used is None else _measured(used))
+            for username, used in self.used.items()
+        ]
+
+
+def _measured(used: int) -> Measurement:
+    return Measurement(method=StorageMethod.VOLUME, bytes=used, allocated_bytes=used, files=3)
+
+
+async def test_homes_that_are_volumes_are_limited_like_others(
+    process: Process, clock: HeldClock
+) -> None:
+    volumes = HeldVolumes(mia=200_000, ben=None)
+    assert await sample_volumes(volumes, process) == "1 of 2 volumes measured"
+    async with process.factory() as services:
+        storage = services.storage()
+        assert (await storage.of(HOME, "mia")).state is StorageState.OVER
+        reason = await storage.check_start("mia", "lensing")  # which asks for it again
+    assert reason is not None
+    volumes.used["mia"] = 1000
+    assert await sample_volumes(volumes, process) == "1 of 2 volumes measured"
+    async with process.factory() as services:
+        assert await services.storage().check_start("mia", "lensing") is None
+
+
+async def test_volumes_are_kept_as_often_as_other_places_and_their_last_figure_stays(
+    process: Process, clock: HeldClock
+) -> None:
+    volumes = HeldVolumes(mia=1000)
+    await sample_volumes(volumes, process)
+    volumes.used["mia"] = 2000
+    assert await sample_volumes(volumes, process) == "0 of 1 volumes measured"
+    clock.advance(timedelta(seconds=process.settings.storage.every_seconds))
+    assert await sample_volumes(volumes, process) == "1 of 1 volumes measured"
+    volumes.used["mia"] = None  # her server has ended
+    assert await sample_volumes(volumes, process) == "0 of 1 volumes measured"
+    async with process.factory() as services:
+        use = await services.storage().of(HOME, "mia")
+    assert use.sample is not None
+    assert use.sample.bytes == 2000
+
+
+def test_beside_volumes_nothing_walks() -> None:
+    settings = Settings(storage=StorageSettings(method="volumes"))
+    names = [worker.name for worker in workers_of(settings)[Work.STORAGE]]
+    assert names == ["storage-volumes", "storage-thinning"]

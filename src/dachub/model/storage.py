@@ -22,6 +22,7 @@ class StorageMethod(StrEnum):
     WALK = "walk"  # looked at every file
     XFS_QUOTA = "xfs-quota"  # the file system's own count by project
     CEPH = "ceph"  # the file system's own sums by directory
+    VOLUME = "volume"  # what is used of a volume that is one person's alone
 
 
 class StorageState(StrEnum):

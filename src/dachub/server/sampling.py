@@ -8,13 +8,17 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import structlog
 
 from dachub.model.problems import DachubError
+from dachub.model.storage import StorageArea
 from dachub.server.factory import Process, Worker
 from dachub.storage.models import ReportKind, SamplingJob, SamplingReport
 from dachub.storage.services import StorageService
+from dachub.storage.settings import StorageSettings
+from dachub.storage.volumes import ClusterVolumes, Volumes
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +26,8 @@ STORAGE = "storage"
 REQUESTS = "storage-requests"
 STORAGE_EVERY_SECONDS = 60
 REQUESTS_EVERY_SECONDS = 2
+VOLUMES_EVERY_SECONDS = 60
+"""Machines count no more often."""
 THIN_EVERY_SECONDS = 24 * 3600
 RUN_SECONDS_MAX = 24 * 3600
 SILENT_SECONDS_MAX = 900
@@ -36,13 +42,17 @@ class SamplingFailed(DachubError):
     status = 500
 
 
-def storage_workers() -> list[Worker]:
+def storage_workers(settings: StorageSettings) -> list[Worker]:
     """The background work of storage."""
     day = RUN_SECONDS_MAX
+    thinning = Worker("storage-thinning", THIN_EVERY_SECONDS, thin_samples)
+    if settings.method == "volumes":
+        volumes = partial(sample_volumes, ClusterVolumes(settings.machine_certificates))
+        return [Worker("storage-volumes", VOLUMES_EVERY_SECONDS, volumes), thinning]
     return [
         Worker(STORAGE, STORAGE_EVERY_SECONDS, sample_due, run_seconds=day),
         Worker(REQUESTS, REQUESTS_EVERY_SECONDS, sample_requested, run_seconds=day),
-        Worker("storage-thinning", THIN_EVERY_SECONDS, thin_samples),
+        thinning,
     ]
 
 
@@ -62,6 +72,24 @@ async def sample_requested(process: Process) -> str:
         job = await services.storage().job(requested=True)
     counts = await _sample(process, job, requested=True) if job else Counter[ReportKind]()
     return _summary(counts)
+
+
+async def sample_volumes(volumes: Volumes, process: Process) -> str:
+    """Keep what the cluster's machines say of homes whose last measurement is old or asked for."""
+    found = await volumes.read()
+    async with process.factory() as services:
+        storage = services.storage()
+        await storage.note_present(StorageArea.HOME, {volume.username for volume in found})
+        due = await storage.due(StorageArea.HOME, [volume.username for volume in found])
+    kept = 0
+    for volume in found:
+        if volume.measured is not None and volume.username in due:
+            async with process.factory() as services:
+                await services.storage().record(
+                    StorageArea.HOME, volume.username, volume.measured, requested=True
+                )
+            kept += 1
+    return f"{kept} of {len(found)} volumes measured"
 
 
 async def thin_samples(process: Process) -> str:

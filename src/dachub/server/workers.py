@@ -132,7 +132,7 @@ def workers_of(settings: Settings, work: Collection[Work] = tuple(Work)) -> Work
     """The workers of some kinds of work."""
     made = {
         Work.SERVICE: service_workers(settings),
-        Work.STORAGE: [*folder_workers(), *storage_workers()],
+        Work.STORAGE: [*folder_workers(settings), *storage_workers(settings.storage)],
     }
     return {kind: made[kind] for kind in work}
 
@@ -154,8 +154,10 @@ def service_workers(settings: Settings) -> list[Worker]:
     ]
 
 
-def folder_workers() -> list[Worker]:
-    """The background work on groups' folders."""
+def folder_workers(settings: Settings) -> list[Worker]:
+    """The background work on groups' folders, which there are none of beside people's volumes."""
+    if settings.storage.method == "volumes":
+        return []
     every, day = FOLDERS_EVERY_SECONDS, CLEAR_SECONDS_MAX
     return [
         Worker("group-folders", every, follow_memberships),

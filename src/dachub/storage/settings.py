@@ -30,9 +30,15 @@ class StorageSettings(Section):
         default=Path("storage"),
         description="Directory that remembers unfinished walks; on a local disk",
     )
-    method: Literal["auto", "walk", "xfs-quota", "ceph"] = Field(
+    method: Literal["auto", "walk", "xfs-quota", "ceph", "volumes"] = Field(
         default="auto",
-        description="How to measure; auto: as the file system knows itself, else by a walk",
+        description="How to measure; auto: as the file system knows itself, else by a walk; "
+        "volumes: each home is a volume of its own, which the cluster's machines measure",
+    )
+    machine_certificates: Path | None = Field(
+        default=None,
+        description="For volumes: file with what signs the certificates of the machines' kubelets; "
+        "the cluster's own certificates when not given",
     )
     every_seconds: int = Field(default=3600, ge=60, description="How often a place is measured")
     files_per_second: int = Field(

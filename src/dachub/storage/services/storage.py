@@ -194,6 +194,16 @@ class StorageService:
             else {},
         )
 
+    async def due(self, area: StorageArea, owners: Collection[str]) -> set[str]:
+        """Whose place was measured long ago, or never, or is to be measured again."""
+        before = self._clock.now() - timedelta(seconds=self._settings.every_seconds)
+        places = await self._store.places(area=area, owners=list(owners))
+        return set(owners) - {
+            place.owner
+            for place in places
+            if place.tried_at is not None and place.tried_at > before and place.requested_at is None
+        }
+
     async def record(
         self,
         area: StorageArea,
