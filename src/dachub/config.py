@@ -234,7 +234,13 @@ def load(
             "mail": settings.mail and _from(path.parent, settings.mail, "password_file", "ca_file"),
             "metrics": _from(path.parent, settings.metrics, "token_file"),
             "storage": _from(
-                path.parent, settings.storage, "homes", "groups", "group_links", "state"
+                path.parent,
+                settings.storage,
+                "homes",
+                "groups",
+                "group_links",
+                "state",
+                "machine_certificates",
             ),
             "login": settings.login.model_copy(
                 update={
