@@ -14,7 +14,11 @@ DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a
 class HubChartSettings(Section):
     """The Zero to JupyterHub chart that stands beside ours."""
 
-    release: DnsName = Field(default="jupyterhub", description="Name of its Helm release")
+    release: DnsName | None = Field(
+        default=None,
+        description="Name of its Helm release; <namespace>-jupyterhub when not given, because what "
+        "belongs to the whole cluster is named after it",
+    )
     chart: str = Field(
         default="jupyterhub", description="Its name in the repository, or a directory or file"
     )

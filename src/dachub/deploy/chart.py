@@ -20,7 +20,8 @@ from dachub.model.settings import Section
 
 SHARED_MOUNT = "/srv/dachub"
 # Sections that only say where things are on the operator's machine, or what the chart says itself.
-NOT_FOR_PODS = {"cluster", "tls", "database"}
+NOT_FOR_PODS = {"cluster", "tls", "database", "nginx"}
+PLACES = {"homes", "groups", "group_links", "state"}
 
 
 def chart_path() -> Path:
@@ -84,12 +85,13 @@ def site_configuration(settings: Settings) -> dict[str, Any]:
         },
     }
     homes = settings.cluster.homes
+    storage = {key: value for key, value in given.get("storage", {}).items() if key not in PLACES}
     if homes.claim is not None:
-        given["storage"] = given.get("storage", {}) | {
-            "homes": f"{SHARED_MOUNT}/{homes.homes_path}",
-            "groups": f"{SHARED_MOUNT}/{homes.groups_path}",
-        }
-    return _without_secret_files(settings, given)
+        storage["homes"] = f"{SHARED_MOUNT}/{homes.homes_path}"
+        storage["groups"] = f"{SHARED_MOUNT}/{homes.groups_path}"
+    given["storage"] = storage
+    told = _without_secret_files(settings, given)
+    return {section: content for section, content in told.items() if content}
 
 
 def _without_secret_files(section: Section, tree: dict[str, Any]) -> dict[str, Any]:

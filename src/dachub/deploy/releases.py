@@ -67,7 +67,11 @@ def wanted(settings: Settings) -> tuple[Release, Release]:
         theirs.append(f"--version={hub.version}")
     return (
         Release(cluster.release, (str(chart.chart_path()),), chart.values(settings)),
-        Release(hub.release, tuple(theirs), z2jh.values(settings)),
+        Release(
+            hub.release or f"{cluster.namespace}-jupyterhub",
+            tuple(theirs),
+            z2jh.values(settings),
+        ),
     )
 
 

@@ -14,7 +14,7 @@ Resource = dict[str, Any]
 EVENTS_MAX = 100
 
 
-class _Noted(dict[str, Resource]):
+class Noted(dict[str, Resource]):
     """Resources by namespace and name; ``note`` is given each that changes, and how."""
 
     def __init__(
@@ -46,12 +46,13 @@ class NotedPods(PodReflector):  # type: ignore[misc]
         before = dict(self.resources)
         version = await super()._list_and_update(resource_version)
         for key in before.keys() - self.resources.keys():
-            self._note(before[key], True)
-        self.resources = _Noted(self.resources.items(), self._note)
+            self._tell(before[key], True)
+        self.resources = Noted(self.resources.items(), self._tell)
         return version
 
-    def _note(self, pod: Resource, gone: bool) -> None:
-        listener = self.listeners.get(pod["metadata"]["name"])
+    @classmethod
+    def _tell(cls, pod: Resource, gone: bool) -> None:
+        listener = cls.listeners.get(pod["metadata"]["name"])
         if listener is not None:
             listener(pod, gone)
 
@@ -65,7 +66,7 @@ class NotedEvents(EventReflector):  # type: ignore[misc]
     async def _list_and_update(self, resource_version: str | None = None) -> Any:
         version = await super()._list_and_update(resource_version)
         self.by_pod.clear()
-        self.resources = _Noted(self.resources.items(), self._note)
+        self.resources = Noted(self.resources.items(), self._note)
         return version
 
     def _note(self, event: Resource, gone: bool) -> None:
