@@ -19,12 +19,14 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from dachub.cluster import records
 from dachub.cluster.edge import ACCEPTABLE_USE_PATH, NginxSettings
 from dachub.cluster.settings import ClusterSettings
 from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.problems import DachubError
 from dachub.model.settings import Section
+from dachub.model.software import RECOMMENDED
 from dachub.notices.settings import MailSettings
 from dachub.privacy.settings import PrivacySettings
 from dachub.quota.settings import QuotaSettings
@@ -228,6 +230,7 @@ def load(
     return settings.model_copy(
         update={
             "site": _with_rules(settings),
+            "servers": _with_recommended(settings.servers, path),
             "tls": _from(path.parent, settings.tls, "certificate", "key"),
             "nginx": _from(path.parent, settings.nginx, "acceptable_use_file"),
             "database": _from(path.parent, settings.database, "password_file"),
@@ -338,6 +341,25 @@ def _with_rules(settings: Settings) -> SiteSettings:
     if settings.nginx.acceptable_use_file is None or settings.site.acceptable_use_url is not None:
         return settings.site
     return settings.site.model_copy(update={"acceptable_use_url": ACCEPTABLE_USE_PATH})
+
+
+def _with_recommended(servers: ServerSettings, path: Path) -> ServerSettings:
+    """The servers with what ``dachub image recommend`` keeps beside the configuration.
+
+    A version that the configuration has no more is recommended no more.
+    """
+    recommended = records.read(path).recommended
+    environments = tuple(
+        environment.model_copy(
+            update={"aliases": {**environment.aliases, RECOMMENDED: recommended[environment.name]}}
+        )
+        if recommended.get(environment.name) in {one.name for one in environment.versions}
+        else environment
+        for environment in servers.environments
+    )
+    if environments == servers.environments:
+        return servers
+    return servers.model_copy(update={"environments": environments})
 
 
 def _fault(detail: ErrorDetails) -> str:

@@ -9,34 +9,17 @@ import typer
 import yaml
 
 from dachub import config
-from dachub.cli.options import JsonOption
+from dachub.cli.options import ConfigOption, InstanceOption, JsonOption
 from dachub.cli.output import print_json
-from dachub.cli.platform import layout_of
+from dachub.cli.platform import configuration_of
 from dachub.config import Settings
 from dachub.deploy import chart, releases, status, z2jh
 from dachub.deploy import nginx as front
 from dachub.deploy.helm import Cluster
-from dachub.model.problems import InvalidInput, NotFound
+from dachub.model.problems import InvalidInput
 
 app = typer.Typer(help="Put the platform where it is to run.", no_args_is_help=True)
-HERE = Path("dachub.yaml")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="The configuration; else dachub.yaml here, else that of the data directory.",
-        show_default=False,
-    ),
-]
-InstanceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--instance",
-        help="One of the configuration's instances, such as dev; else the main one.",
-        show_default=False,
-    ),
-]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -200,11 +183,7 @@ def nginx(
 
 
 def _settings(path: Path | None, instance: str | None) -> Settings:
-    if path is None:
-        path = HERE if HERE.exists() else layout_of(None).config
-    if not path.exists():
-        raise NotFound(f"There is no configuration {path}. Name it with --config.")
-    return config.load(path, instance=instance)
+    return config.load(configuration_of(path), instance=instance)
 
 
 def _cluster(settings: Settings) -> Cluster:

@@ -16,6 +16,7 @@ from dachub.cli import (
     deploy,
     export,
     group,
+    image,
     limit,
     report,
     request,
@@ -65,6 +66,7 @@ app.add_typer(session.app, name="session")
 app.add_typer(export.app, name="export")
 app.add_typer(storage.app, name="storage")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(image.app, name="image")
 app.command()(report.report)
 app.command()(audit.audit)
 app.command()(state.status)

@@ -50,3 +50,19 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At m
 PasswordStdinOption = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The configuration; else dachub.yaml here, else that of the data directory.",
+        show_default=False,
+    ),
+]
+InstanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instance",
+        help="One of the configuration's instances, such as dev; else the main one.",
+        show_default=False,
+    ),
+]

@@ -23,6 +23,7 @@ from dachub.model.problems import InvalidInput, NotFound, Unavailable
 from dachub.server.factory import Factory, Process
 
 Result = TypeVar("Result")
+HERE = Path("dachub.yaml")
 
 
 def layout_of(data: Path | None) -> Layout:
@@ -35,6 +36,21 @@ def layout_of(data: Path | None) -> Layout:
         config_file = Path(named).absolute()
         return Layout(config_file.parent, config_file)
     return Layout(default_data_directory() if data is None else data.absolute())
+
+
+def configuration_of(path: Path | None) -> Path:
+    """The configuration named on the command line, else the one here, else the platform's.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    """
+    if path is None:
+        path = HERE if HERE.exists() else layout_of(None).config
+    if not path.exists():
+        raise NotFound(f"There is no configuration {path}. Name it with --config.")
+    return path
 
 
 def settings_of(layout: Layout) -> Settings:

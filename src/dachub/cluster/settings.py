@@ -38,6 +38,13 @@ class ImageSettings(Section):
     registry: str = Field(
         default="", description="Prefix of dachub's images, such as registry.example.org/dac"
     )
+    base: str = Field(
+        default="docker.io/library/python:3.12-slim-bookworm",
+        description="What they are built on: Debian with Python 3.11 or newer; a digest pins it",
+    )
+    jupyterhub: Literal[5, 6] = Field(
+        default=5, description="JupyterHub in the hub's image: that of Zero to JupyterHub 4, or 6"
+    )
     tag: str | None = Field(default=None, description="Their tag; dachub's version when not given")
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When machines ask the registry"

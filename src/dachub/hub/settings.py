@@ -173,6 +173,7 @@ class ServerSettings(Section):
                 name="astronomy",
                 title="Astronomy",
                 description="JupyterLab with astropy, numpy, scipy, matplotlib, pandas and pyvo",
+                modules=("astropy", "numpy", "scipy", "matplotlib", "pandas", "pyvo"),
             ),
         ),
         min_length=1,

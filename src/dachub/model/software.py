@@ -33,6 +33,9 @@ VersionName = Annotated[
     BeforeValidator(lambda given: given.isoformat() if isinstance(given, date) else given),
     StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,28}[a-z0-9])?$"),
 ]
+ModuleName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")
+]
 
 _HOST = r"(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:))(?::[0-9]{1,5})?"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -109,6 +112,9 @@ class Environment(BaseModel):
     image: str | None = Field(default=None, description="Container image, on Kubernetes")
     groups: tuple[GroupSlug, ...] | None = Field(
         default=None, description="Groups that may use it; all when not given"
+    )
+    modules: tuple[ModuleName, ...] = Field(
+        default=(), description="Python modules that it promises; a smoke test imports them"
     )
     versions: tuple[EnvironmentVersion, ...] = Field(
         default=(), description="Versions side by side, the newest first; else there is only one"
