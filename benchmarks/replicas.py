@@ -193,9 +193,13 @@ class _Hub(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Hubs(ThreadingHTTPServer):
+    request_queue_size = 512
+
+
 @contextmanager
 def _hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    server = _Hubs(("127.0.0.1", 0), _Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/hub/api"
