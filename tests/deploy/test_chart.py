@@ -303,3 +303,34 @@ def test_instances_in_one_cluster_do_not_share_what_is_not_in_a_namespace(helm: 
 
 def test_secrets_that_others_make_are_not_made(helm: Helm) -> None:
     assert helm.objects({"secrets": {"create": False}}).names("Secret") == set()
+
+
+def test_only_who_measures_volumes_asks_the_cluster_and_may_only_read(helm: Helm) -> None:
+    values = {
+        "storage": {"enabled": True, "kind": "volumes"},
+        "config": {"storage": {"method": "volumes"}},
+    }
+    objects = helm.objects(values)
+    tokens = {
+        component: (pod["spec"]["serviceAccountName"], pod["spec"]["automountServiceAccountToken"])
+        for component, pod in objects.pods().items()
+    }
+    assert tokens.pop("storage") == ("dachub-storage", True)
+    assert set(tokens.values()) == {("dachub", False)}
+    rights = {
+        (each["kind"], resource, verb)
+        for each in objects
+        if each["kind"] in {"Role", "ClusterRole"}
+        for rule in each["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert rights == {
+        ("Role", "persistentvolumeclaims", "list"),
+        ("ClusterRole", "nodes", "list"),
+        ("ClusterRole", "nodes/stats", "get"),
+    }
+    assert {each["name"] for each in objects.pods()["storage"]["spec"]["volumes"]} == {
+        "config",
+        "tmp",
+    }

@@ -1,8 +1,9 @@
 {{/* What all pods share; each is given (dict "component" ... "root" $). */}}
 
 {{- define "dachub.podSpec" -}}
-serviceAccountName: {{ include "dachub.account" .root }}
-automountServiceAccountToken: false
+serviceAccountName: {{ .account | default (include "dachub.account" .root) }}
+{{- /* Only one with an account of its own asks the cluster for anything. */}}
+automountServiceAccountToken: {{ hasKey . "account" }}
 # The cluster would set DACHUB_SERVICE_PORT and others for our Services' names.
 enableServiceLinks: false
 {{- with .root.Values.image.pullSecrets }}

@@ -66,6 +66,8 @@ def values(settings: Settings) -> dict[str, Any]:
             "claim": cluster.homes.claim,
             "mountPath": SHARED_MOUNT,
         }
+    elif settings.storage.method == "volumes":
+        ours["storage"] = {"enabled": True, "kind": "volumes"}
     return merged(ours, cluster.values)
 
 
