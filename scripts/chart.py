@@ -38,7 +38,20 @@ service, never the database |
 All pods run without root, on a read-only root file system, without capabilities, and pass the
 *restricted* pod security standard. None gets a token for the cluster.
 
-The Secret named by `secrets.site` is not ours: after a change of it, start the pods anew with
+## New secrets
+
+What is in the Secret `dachub` stays over upgrades. To have one drawn anew, take it out, upgrade,
+and start what reads it again; `database-password` also has to be told to the database
+(`ALTER ROLE dachub PASSWORD ...`) before the pods start.
+
+```
+kubectl patch secret dachub --type=json --patch='[{"op": "remove", "path": "/data/hub-token"}]'
+helm upgrade dachub deploy/chart --reuse-values
+kubectl rollout restart deployment/dachub deployment/hub
+```
+
+`helm rollback` brings the Secret back as it was then, too: start the same pods again after it. The
+Secret named by `secrets.site` is not ours, and no change of it starts anything:
 `kubectl rollout restart deployment/dachub`.
 
 ## What stays after `helm uninstall`

@@ -206,8 +206,12 @@ def test_every_replica_shows_its_figures_to_who_has_the_token(release: Release) 
 
 def test_an_upgrade_and_its_rollback_fail_no_request(release: Release) -> None:
     before, secret = release.pods(), release.secret()
+    gone = [{"op": "remove", "path": "/data/admin-password"}]
+    release.here.do("patch", "secret", "dachub", "--type=json", f"--patch={json.dumps(gone)}")
     with unbroken(release):
         release.bring(values("Second"))
+    drawn = {name for name, value in release.secret().items() if value != secret[name]}
+    assert drawn == {"admin-password"}
     assert release.sites() == {"Second"}
     assert not release.pods() & before
     assert release.here.all_names("job") == set()
