@@ -24,7 +24,7 @@ test-environments:
 
 test: lint ## Check the code, then run all tests (ARGS="-k name" to choose)
 	$(SETUP) browser nginx
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --ignore tests/k8s $(ARGS)
 
 test-kill: test-environments ## Kill every part at random moments of 220 sessions (ARGS="-s" to watch)
 	@DACHUB_KILL_SESSIONS=220 $(BIN)/python -m pytest tests/platform/test_kill.py $(ARGS)

@@ -36,7 +36,8 @@ service, never the database |
 | PodDisruptionBudget, PriorityClasses, ServiceMonitor | as the values say |
 
 All pods run without root, on a read-only root file system, without capabilities, and pass the
-*restricted* pod security standard. None gets a token for the cluster.
+*restricted* pod security standard. None gets a token for the cluster but the storage pod with
+`storage.kind: volumes`, whose account may list volumes and read what machines say of them.
 
 ## New secrets
 
