@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import aiohttp
+import psutil
 import psycopg
 from itsdangerous import URLSafeTimedSerializer
 from tests.conftest import Databases, running_postgres
@@ -54,10 +55,14 @@ def run() -> list[Row]:
         services = [ends.enter_context(_service(database, hub)) for _ in range(max(TURNS))]
         until(lambda: _checked(database), "comparison of sums", 120)
         urls = [f"http://127.0.0.1:{service.port}" for service in services]
-        seconds = asyncio.run(_measure(urls, made.until))
+        processes = [psutil.Process(each.process.pid) for each in services if each.process]
+        seconds, processor = asyncio.run(_measure(urls, made.until, processes))
+    answered = {count: sum(map(len, seconds[count].values())) for count in (2, 1)}
     rows = [
         Row("replicas", "requests, two processes beside one", "1/s",
-            *(sum(map(len, seconds[count].values())) / (TURN_SECONDS * 2) for count in (2, 1)))
+            *(answered[count] / (TURN_SECONDS * 2) for count in (2, 1))),
+        Row("replicas", "processor of the service, a request", "ms",
+            *(1000 * processor[count] / answered[count] for count in (2, 1))),
     ]  # fmt: skip
     for kind, percent in itertools.product(KINDS, (50, 99)):
         both = (1000 * percentile(seconds[count][kind], percent) for count in (2, 1))
@@ -73,8 +78,11 @@ async def _count(database: str) -> None:
     await process.close()
 
 
-async def _measure(urls: Sequence[str], now: datetime) -> dict[int, dict[str, list[float]]]:
-    """Seconds of each request, by how many processes answered and what was asked."""
+async def _measure(
+    urls: Sequence[str], now: datetime, processes: Sequence[psutil.Process]
+) -> tuple[dict[int, dict[str, list[float]]], dict[int, float]]:
+    """By how many processes answered: seconds of each request by what was asked, and processor."""
+    processor: dict[int, float] = dict.fromkeys(TURNS, 0.0)
     seconds: dict[int, dict[str, list[float]]] = {
         count: {kind: [] for kind in KINDS} for count in set(TURNS)
     }
@@ -85,8 +93,14 @@ async def _measure(urls: Sequence[str], now: datetime) -> dict[int, dict[str, li
         for count in TURNS:
             crowd = Crowd(http, urls[:count], batches, seconds[count])
             await crowd.act(WARM_UP_SECONDS, keep=False)
+            before = _used(processes)
             await crowd.act(TURN_SECONDS, keep=True)
-    return seconds
+            processor[count] += _used(processes) - before
+    return seconds, processor
+
+
+def _used(processes: Sequence[psutil.Process]) -> float:
+    return sum(times.user + times.system for times in (one.cpu_times() for one in processes))
 
 
 class Crowd:

@@ -17,7 +17,9 @@ import pytest
 import yaml
 from tests.cli.conftest import Command
 from tests.conftest import Databases
+from typer.testing import CliRunner
 
+from dachub.cli.main import app
 from dachub.config import Settings
 from dachub.model.sessions import EventKind, SessionDescription, SessionEvent, SessionRecord
 from dachub.model.storage import Folder, StorageArea, StorageMethod
@@ -490,3 +492,26 @@ def test_a_person_is_forgotten_and_their_data_exported(dachub: Command, tmp_path
     again = dachub("user", "forget", "zora", "--reason", "asked by mail", "--json")
     assert "being forgotten already" in again.err
     assert "being forgotten" in dachub("user", "enable", "zora").err
+
+
+def test_in_a_container_the_status_is_what_the_leader_says(
+    data: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DACHUB_CONFIG", str(data / "dachub.yaml"))
+    monkeypatch.delenv("DACHUB_DATA", raising=False)
+    runner = CliRunner()
+    assert runner.invoke(app, ["status"]).exit_code == 1
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "insert into leadership values ('service', gen_random_uuid(), 'dachub-x2', now(),"
+            ' now(), \'[{"name": "mails", "succeeded_at": null, "failures": 2}]\')'
+        )
+    told = runner.invoke(app, ["status"])
+    assert told.exit_code == 0
+    assert "by dachub-x2 since" in told.stdout
+    assert "FAILING: mails" in told.stdout
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update leadership set seen_at = now() - interval '1 minute'")
+    told = runner.invoke(app, ["status"])
+    assert told.exit_code == 1
+    assert "SILENT since" in told.stdout

@@ -25,7 +25,8 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
     else:
         typer.echo(
             f"dachub in {found.data} is "
-            + (f"running at {found.public_url}" if found.running else "NOT running")
+            + ("running" if found.running else "NOT running")
+            + (f" at {found.public_url}" if found.running and found.public_url else "")
         )
         columns = {
             "part": lambda part: part.name,

@@ -77,9 +77,14 @@ def platform_status(layout: Layout, settings: Settings, database_url: str) -> Pl
         database=database,
         outbox=outbox_status(layout.outbox),
     )
-    return status.model_copy(
-        update=asyncio.run(_ledger(settings, database_url)) if database.answers else {}
-    )
+    if not database.answers:
+        return status
+    status = status.model_copy(update=asyncio.run(_ledger(settings, database_url)))
+    if layout.config_file is None:
+        return status
+    # In a container there are no parts to look at: whoever does the work says that it is done.
+    running = any(not leader.stands_still for leader in status.leaders)
+    return status.model_copy(update={"running": running, "public_url": settings.listen.public_url})
 
 
 def _parts(layout: Layout) -> list[PartStatus]:
