@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -203,7 +203,7 @@ class Installed:
     def wait_until_ended(self, username: str, seconds: float = 90) -> dict[str, Any]:
         """Wait until the ledger knows that somebody's newest session ended; gives it."""
         until(
-            lambda: self.last_session(username)["ended_at"] is not None,
+            lambda: any(one["ended_at"] is not None for one in self.sessions(username)[-1:]),
             f"the session of {username} has ended in the ledger",
             seconds,
             pause_seconds=1,
@@ -218,14 +218,27 @@ class Installed:
 
 
 @contextmanager
-def installed(namespace: str, settings: Mapping[str, Any] | None = None) -> Iterator[Installed]:
-    """Install the platform; it goes at the end, with all that it left."""
+def installed(
+    namespace: str,
+    settings: Mapping[str, Any] | None = None,
+    first: Callable[[Namespace], None] | None = None,
+) -> Iterator[Installed]:
+    """Install the platform; it goes at the end, with all that it left.
+
+    Parameters
+    ----------
+    first
+        Puts what the site has into the namespace, before anything is installed.
+    """
     require_cluster()
     if HUB_CHART is None:
         pytest.skip("this test needs the Zero to JupyterHub chart: name its path in Z2JH_CHART")
     platform = Installed(namespace, settings)
     platform.here.do("delete", "namespace", namespace, "--ignore-not-found")
     try:
+        if first is not None:
+            platform.here.do("create", "namespace", namespace)
+            first(platform.here)
         platform.apply()
         yield platform
     finally:

@@ -194,7 +194,8 @@ class SessionMixin(Base):  # type: ignore[misc]
             return await self._start_session(await self.trouble())
         except HomeFull as full:
             self.log.warning("%s found no room: %s", self._log_name, full.message)
-            await self.stop(now=True)
+            await super().stop(now=True)
+            await self._end(EndReason.FAILED, seen=True)
             self.session = None
             return await self._rescue(full.message)
         except DachubError as error:

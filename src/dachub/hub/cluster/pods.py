@@ -93,10 +93,10 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         PodFailed
             As soon as the cluster says that it will not.
         """
-        self.died_at, self.why_ended, self._lost, self._pod_uid = None, "", False, None
         await self._start_watching_pods()
         if self.pod is not None:  # left behind by an earlier start
             await KubeSpawner.stop(self, now=True)
+        self.died_at, self.why_ended, self._lost, self._pod_uid = None, "", False, None
         self._listen()
         starting = super().start()
         failing = asyncio.ensure_future(self._until_failed())
