@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import ssl
 import threading
@@ -394,6 +395,16 @@ def test_the_command_writes_everything_and_says_how_to_use_it(data: Path) -> Non
     excuses = {f"pages/{name}.{form}" for name in front.EXCUSES for form in ("html", "json")}
     assert written == {"dachub.conf", "nginx.conf", "static/pages.css", *excuses}
     assert "server 127.0.0.1:8000;" in (target / "dachub.conf").read_text()
+
+
+def test_nginx_may_read_what_a_careful_operator_wrote(data: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        front.put(config.load(data / "dachub.yaml"), data / "nginx", check=False)
+    finally:
+        os.umask(before)
+    for path in (data / "nginx", *(data / "nginx").rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
 
 
 @needs_nginx

@@ -238,17 +238,24 @@ def put(settings: Settings, directory: Path, *, check: bool = True) -> bool:
     content = written(settings)
     program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        _make_open(directory)
         with _staged(directory, content) as staged:
             if check and program is not None:
                 _require_sound(program, settings.nginx, staged)
             for name in content:
                 target = directory / name
-                target.parent.mkdir(exist_ok=True)
+                _make_open(target.parent)
                 (staged / name).replace(target)
     except OSError as error:
         raise NotWritten(f"{directory} cannot be written: {error}.") from error
     return check and program is not None
+
+
+def _make_open(folder: Path) -> None:
+    """Make a folder, if it is not there, that nginx's account may enter whatever our umask is."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
 
 
 @contextmanager
