@@ -245,6 +245,21 @@ def test_one_replica_enforces_and_another_goes_on_when_it_is_killed(release: Rel
     assert len(release.pods()) == 2
 
 
+def test_a_drain_takes_one_replica_at_a_time(release: Release) -> None:
+    def evict(pod: str) -> subprocess.CompletedProcess[str]:
+        asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        path = f"/api/v1/namespaces/{release.here.name}/pods/{pod}/eviction"
+        return release.here.kubectl(
+            "create", "--raw", path, "--filename=-", given=json.dumps(asked)
+        )
+
+    first, second = sorted(release.pods())
+    with unbroken(release):
+        assert evict(first).returncode == 0
+        assert "disruption budget" in evict(second).stderr
+        release.here.do("rollout", "status", "deployment/dachub", "--timeout=120s")
+
+
 def test_a_killed_database_comes_back_with_everything(release: Release) -> None:
     before = release.people()
     release.here.do("delete", "pod", "dachub-postgres-0", "--grace-period=0", "--force")
