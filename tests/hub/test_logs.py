@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +14,29 @@ from tests.hub.running import TOKEN, RunningHub
 
 from dachub.hub.logs import begin_request, end_request, request_id
 from dachub.hub.service import Service
+
+CLUSTER_HUB = """
+import logging
+from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+from dachub.hub import configuration
+from dachub.hub.settings import HubSettings, PodSettings
+
+c = Config()
+settings = HubSettings(
+    state_directory="/none", service_url="http://dachub", public_url="http://x", pods=PodSettings()
+)
+configuration._logs(c, settings)
+hub = JupyterHub(config=c)
+hub.init_logging()
+hub.log.info("of the hub")
+logging.getLogger("dachub.hub.people").info("of ours")
+logging.getLogger("alembic").warning("of a library")
+try:
+    raise ValueError("inner")
+except ValueError:
+    hub.log.exception("failed with token=abcdefghijklmnop")
+"""
 
 
 @pytest.fixture
@@ -66,3 +92,19 @@ def test_the_ids_stand_in_the_log_of_the_hub(hub: RunningHub, service: FakeServi
     until(
         lambda: service.deliveries == 0 and len(set(service.request_ids[seen:])) > 3, "tried anew"
     )
+
+
+def test_on_a_cluster_all_that_the_hub_says_is_json() -> None:
+    """In a process of its own: what JupyterHub does to logging is for good."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER_HUB], capture_output=True, text=True, check=True
+    )
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    assert [line["message"] for line in lines] == [
+        "of the hub",
+        "of ours",
+        "of a library",
+        "failed with token=[hidden]",
+    ]
+    assert {line["event.dataset"] for line in lines} == {"dachub.hub"}
+    assert "ValueError: inner" in lines[3]["error.stack_trace"]

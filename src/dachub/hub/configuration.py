@@ -16,7 +16,7 @@ from dachub.hub.bar import links
 from dachub.hub.claims import reading_of
 from dachub.hub.local_spawner import LocalSpawner
 from dachub.hub.login import STATIC, LocalAuthenticator, OpenIDAuthenticator
-from dachub.hub.logs import EcsFile
+from dachub.hub.logs import EcsFile, EcsFormatter
 from dachub.hub.machine import configuration as machine
 from dachub.hub.notices import Pressing
 from dachub.hub.service import PORTAL_PATH, SERVICE
@@ -29,6 +29,7 @@ USE_PORTAL = f"access:services!service={SERVICE}"
 # People who start together wait for their turn in our own queue; only a flood is answered 429.
 SPAWNS_PENDING_MAX = 1000
 STARTS_AT_ONCE_PER_CORE = 4
+ECS_FORMATTER = f"{EcsFormatter.__module__}.{EcsFormatter.__qualname__}"
 
 
 def configure(c: Any) -> None:
@@ -81,17 +82,22 @@ def _place(c: Any, settings: HubSettings) -> None:
 def _logs(c: Any, settings: HubSettings) -> None:
     # Our own modules log beside the hub: to its file and to the terminal.
     ours = logging.getLogger("dachub")
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    terminal = logging.StreamHandler()
+    ours.addHandler(terminal)
+    if settings.pods is not None:  # read by a shipper, not by people
+        terminal.setFormatter(EcsFormatter())
+        logging.getLogger().addHandler(terminal)
+        c.JupyterHub.logging_config = {"formatters": {"console": {"class": ECS_FORMATTER}}}
+        return
+    terminal.setFormatter(logging.Formatter("[%(levelname).1s %(asctime)s %(name)s] %(message)s"))
     if settings.log_file is not None:
         handler = EcsFile(settings.log_file, settings.log_days)
         # The hub's logger lets everything through to its handlers; most of it says nothing.
         handler.setLevel(logging.INFO)
         c.JupyterHub.extra_log_handlers = [handler]
         ours.addHandler(handler)
-    terminal = logging.StreamHandler()
-    terminal.setFormatter(logging.Formatter("[%(levelname).1s %(asctime)s %(name)s] %(message)s"))
-    ours.addHandler(terminal)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
 
 
 def _login(c: Any, settings: HubSettings) -> None:

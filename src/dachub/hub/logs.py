@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from dachub import __version__
 from dachub.model.logfiles import DailyFile
+from dachub.model.logs import LogKind, hide_secrets
 
 request_id: ContextVar[str | None] = ContextVar("dachub_request_id", default=None)
 
 FILE_BYTES_MAX = 50 * 1024**2
 LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
-_SECRETS = re.compile(
-    r"(?i)((?:token|code|code_verifier|client_secret|password|authorization)[\"']?\s*[=:]\s*[\"']?"
-    r"(?:bearer |token |basic )?)[^\s&\"',;}]{6,}"
-)
 
 
 def begin_request() -> str:
@@ -37,7 +34,7 @@ def end_request() -> None:
 
 
 class EcsFormatter(logging.Formatter):
-    """Formats a record as one line of ECS JSON."""
+    """Formats a record as one line of ECS JSON; ``extra={"ecs": {...}}`` gives more fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
@@ -46,9 +43,11 @@ class EcsFormatter(logging.Formatter):
                 timespec="milliseconds"
             ),
             "log.level": record.levelname.lower(),
-            "message": _SECRETS.sub(r"\1***", record.getMessage()),
+            "message": hide_secrets(record.getMessage()),
             "ecs.version": "8.11",
             "service.name": "hub",
+            "service.version": __version__,
+            "event.dataset": LogKind.HUB.dataset,
             "log.logger": record.name,
             "process.pid": record.process,
         }
@@ -56,9 +55,9 @@ class EcsFormatter(logging.Formatter):
             entry["http.request.id"] = current
         if record.exc_info and record.exc_info[1] is not None:
             entry["error.type"] = type(record.exc_info[1]).__name__
-            entry["error.stack_trace"] = _SECRETS.sub(
-                r"\1***", self.formatException(record.exc_info)
-            )
+            entry["error.stack_trace"] = hide_secrets(self.formatException(record.exc_info))
+        for name, value in getattr(record, "ecs", {}).items():
+            entry[name] = hide_secrets(value) if isinstance(value, str) else value
         return json.dumps(entry, ensure_ascii=False)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dachub.hub import runtime
+from dachub.hub import runtime, starts
 from dachub.hub.clock import now
 from dachub.hub.cluster.leftovers import SESSION_LABEL
 from dachub.hub.cluster.pods import Pod, PodFailed
-from dachub.hub.cluster.progress import PROGRESS, words
+from dachub.hub.cluster.progress import PROGRESS, Step, words
 from dachub.hub.room import Room, why_full
 from dachub.hub.scratch import SCRATCH, scratch_variables
 from dachub.hub.sessions import HomeFull, SessionMixin, StartFailed
@@ -29,6 +29,12 @@ NOT_TO_BE_MOVED = {
 GROUP_FOLDERS = PurePosixPath("/groups")
 SHARED = "shared"
 PROGRESS_SECONDS = 2
+STEPS_TOLD = {
+    Step.FULL: starts.Action.WAITING,
+    Step.NEW_MACHINE: starts.Action.WAITING,
+    Step.VOLUME: starts.Action.VOLUME,
+    Step.IMAGE: starts.Action.IMAGE,
+}
 
 
 class PodSpawner(SessionMixin, Pod):
@@ -107,6 +113,7 @@ class PodSpawner(SessionMixin, Pod):
         StartFailed
             If the pod cannot become a server.
         """
+        telling = asyncio.ensure_future(self._tell_steps())
         try:
             address = await super().launch()
         except PodFailed as failure:
@@ -114,6 +121,8 @@ class PodSpawner(SessionMixin, Pod):
                 raise HomeFull(reason) from failure
             contact = runtime.current().settings.site.contact
             raise StartFailed(f"{failure.message} If this goes on, ask {contact}.") from failure
+        finally:
+            telling.cancel()
         runtime.current().new_machines.note(self.stage)
         return address
 
@@ -145,6 +154,16 @@ class PodSpawner(SessionMixin, Pod):
             if text != said:
                 said = text
                 yield {"progress": PROGRESS[stage.step], "message": text}
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+    async def _tell_steps(self) -> None:
+        """Log what the start waits for, each step as it begins."""
+        told: Step | None = None
+        while True:
+            step = self.stage.step
+            if step is not told and step in STEPS_TOLD and self.session is not None:
+                starts.tell(STEPS_TOLD[step], self.session, step=step.value)
+            told = step
             await asyncio.sleep(PROGRESS_SECONDS)
 
     def _settings(self) -> PodSettings:

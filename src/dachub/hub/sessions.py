@@ -14,7 +14,7 @@ from jupyterhub.utils import maybe_future
 from pydantic import ValidationError
 from tornado import web  # type: ignore[attr-defined]
 
-from dachub.hub import environment, runtime
+from dachub.hub import environment, runtime, starts
 from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
 from dachub.hub.service import ServiceDown, ServiceRefused
@@ -52,6 +52,24 @@ class StartFailed(DachubError):
 
     code = "start-failed"
     status = 500
+
+
+class StartTimedOut(StartFailed):
+    """The server did not answer in time."""
+
+    code = "start-timed-out"
+
+
+class ServerExited(StartFailed):
+    """The server ended while it was starting."""
+
+    code = "server-exited"
+
+
+class HubEnded(StartFailed):
+    """The hub ended while the server was starting."""
+
+    code = "hub-ended"
 
 
 class HomeFull(DachubError):
@@ -110,6 +128,7 @@ class SessionMixin(Base):  # type: ignore[misc]
     """Why this is a rescue session; known to the hub that started it."""
     end_reason = EndReason.STOPPED
     _half_started = False
+    _end_told = False
 
     # What a spawner may add
 
@@ -174,7 +193,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         super().clear_state()
         self.session = self.started_at = self.choice = self.rescue = None
         self.end_reason = EndReason.STOPPED
-        self._half_started = False
+        self._half_started = self._end_told = False
 
     def get_env(self) -> dict[str, str]:
         """Environment of the server."""
@@ -194,18 +213,24 @@ class SessionMixin(Base):  # type: ignore[misc]
             return await self._start_session(await self.trouble())
         except HomeFull as full:
             self.log.warning("%s found no room: %s", self._log_name, full.message)
+            starts.tell_failure(self.user.name, self.session, full)
             await super().stop(now=True)
             await self._end(EndReason.FAILED, seen=True)
             self.session = None
             return await self._rescue(full.message)
         except DachubError as error:
+            starts.tell_failure(self.user.name, self.session, error)
             raise shown(error) from error
+        except Exception as error:
+            starts.tell_failure(self.user.name, self.session, error)
+            raise
 
     async def poll(self) -> int | None:
         """``None`` while the server lives."""
         if self._half_started:
             self._half_started = False
-            self.log.warning("%s: the hub was killed while this server started", self._log_name)
+            killed = HubEnded("The hub was killed while this server started.")
+            starts.tell_failure(self.user.name, self.session, killed)
             await super().stop(now=True)
         status: int | None = await super().poll()
         return status
@@ -232,6 +257,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         try:
             return await self._start_session(reason)
         except DachubError as error:
+            starts.tell_failure(self.user.name, self.session, error)
             raise shown(error) from error
 
     async def _start_session(self, trouble: str | None) -> Any:
@@ -244,6 +270,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         self.cpu_limit = self.choice.size.milli_cores / 1000
         self.mem_limit = self.choice.size.memory_bytes
         await live.outbox.requested(self.session)
+        starts.tell(starts.Action.REQUESTED, self.session)
         limit_seconds = live.settings.servers.start_timeout_seconds
         async with live.start_gate:
             try:
@@ -253,7 +280,7 @@ class SessionMixin(Base):  # type: ignore[misc]
                     self._save()
                     await self._until_up(address)
             except TimeoutError as error:
-                raise StartFailed(
+                raise StartTimedOut(
                     f"Your server did not answer within {limit_seconds} s and was given up. "
                     f"{await self.failure_reason()}Try again, or ask "
                     f"{live.settings.site.contact}."
@@ -265,6 +292,7 @@ class SessionMixin(Base):  # type: ignore[misc]
                     f"Ask {live.settings.site.contact}."
                 ) from error
         self.started_at = await live.outbox.started(self.session, now())
+        starts.tell(starts.Action.STARTED, self.session)
         return address
 
     async def _decide(self, trouble: str | None) -> ResolvedChoice:
@@ -354,7 +382,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         while True:
             status = await self.poll()
             if status is not None:
-                raise StartFailed(
+                raise ServerExited(
                     f"Your server stopped while it was starting (exit status {status}). "
                     f"{await self.failure_reason()}"
                     f"If this goes on, ask {runtime.current().settings.site.contact}."
@@ -375,6 +403,9 @@ class SessionMixin(Base):  # type: ignore[misc]
         await runtime.current().outbox.ended(
             self.session, started_at=self.started_at, at=at, reason=reason
         )
+        if self.started_at is not None and not self._end_told:
+            self._end_told = True
+            starts.tell_end(self.session, reason)
         await self.clean_up()
 
 

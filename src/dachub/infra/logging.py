@@ -19,6 +19,7 @@ import structlog
 
 from dachub import __version__
 from dachub.model.logfiles import DailyFile
+from dachub.model.logs import HIDDEN, LogKind, hide_secrets
 
 FILE_BYTES_MAX = 20 * 1024**2
 LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
@@ -29,17 +30,6 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _SECRET_KEY = re.compile(
     r"token|password|secret|authorization|cookie|api_key|code_verifier", re.IGNORECASE
 )
-_SECRET_TEXT = re.compile(
-    r"(?i)\b(token|bearer|basic|password|secret|code)([=: ]\s*)[A-Za-z0-9._~+/=-]{12,}"
-    r"|(://[^/:@\s]+):[^@/\s]+@"
-)
-
-
-def _hide(text: str) -> str:
-    return _SECRET_TEXT.sub(
-        lambda found: f"{found[3]}:[hidden]@" if found[3] else f"{found[1]}{found[2]}[hidden]",
-        text,
-    )
 
 
 def _hide_secrets(
@@ -49,9 +39,9 @@ def _hide_secrets(
         if key in {"_record", "_from_structlog"}:
             continue
         if _SECRET_KEY.search(key) and value is not None:
-            event[key] = "[hidden]"
+            event[key] = HIDDEN
         elif isinstance(value, str):
-            event[key] = _hide(value)
+            event[key] = hide_secrets(value)
     return event
 
 
@@ -63,19 +53,38 @@ def _add_request_id(
     return event
 
 
+_KEPT = {"event", "level", "timestamp", "@timestamp", "exception", "exc_info", "stack_info"}
+_KNOWN = {
+    "request_id": "http.request.id",
+    "username": "user.name",
+    "group": "group.name",
+    "logger": "log.logger",
+    "method": "http.request.method",
+    "path": "url.path",
+    "status": "http.response.status_code",
+    "code": "error.code",
+}
+
+
 def _for_ecs(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Put our own fields below ``dachub`` and the known ones where the schema wants them."""
-    known = {"request_id": "http.request.id", "username": "user.name", "logger": "log.logger"}
-    kept = {"event", "level", "timestamp", "exception", "exc_info", "stack_info"}
-    translated: dict[str, Any] = {"service": {"name": "dachub", "version": __version__}}
+    """Put our own fields below ``dachub`` and the known ones where the schema wants them.
+
+    Names with a dot are of the schema already.
+    """
+    translated: dict[str, Any] = {
+        "service": {"name": "dachub", "version": __version__},
+        "event.dataset": LogKind.SERVICE.dataset,
+    }
     own: dict[str, Any] = {}
     for key, value in event.items():
-        if key in kept:
+        if key in _KEPT or "." in key:
             translated[key] = value
-        elif key in known:
-            translated[known[key]] = value
+        elif key in _KNOWN:
+            translated[_KNOWN[key]] = value
         else:
             own[key] = value
+    if (milliseconds := own.pop("milliseconds", None)) is not None:
+        translated["event.duration"] = round(milliseconds * 10**6)
     if "exception" in translated:
         translated["error.stack_trace"] = translated.pop("exception")
     if own:

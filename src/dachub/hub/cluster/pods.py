@@ -48,6 +48,24 @@ class PodFailed(DachubError):
         self.said = said
 
 
+class PodExited(PodFailed):
+    """The server ended while it was starting."""
+
+    code = "server-exited"
+
+
+class ImageMissing(PodFailed):
+    """The image cannot be fetched."""
+
+    code = "image-not-available"
+
+
+class PodNotMade(PodFailed):
+    """The machine cannot make the server out of what it was told."""
+
+    code = "pod-not-made"
+
+
 class Pod(KubeSpawner):  # type: ignore[misc]
     """Starts, watches and removes one pod.
 
@@ -218,7 +236,7 @@ def _failure(pod: Resource, patience: _Patience) -> PodFailed | None:
     ended = _terminated(pod)
     if ended is not None:
         said = (ended.get("message") or "").strip()
-        return PodFailed(
+        return PodExited(
             _why_ended(pod, ended)
             or f"Your server stopped while it was starting (exit status {ended['exitCode']}).",
             exit_code=ended["exitCode"],
@@ -233,12 +251,12 @@ def _failure(pod: Resource, patience: _Patience) -> PodFailed | None:
         if "waiting" in state
     }
     if patience.ends(not IMAGE_PROBLEMS.isdisjoint(waiting)):
-        return PodFailed(
+        return ImageMissing(
             "The software of this environment could not be fetched: its image "
             f"{pod['spec']['containers'][0]['image']} is not to be had."
         )
     for reason in CONTAINER_PROBLEMS & waiting.keys():
-        return PodFailed(f"The server could not be made ({reason}: {waiting[reason][:200]}).")
+        return PodNotMade(f"The server could not be made ({reason}: {waiting[reason][:200]}).")
     return None
 
 
