@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from dachub import config
 from dachub.config import ConfigurationError, PlainHTTPRefused, Settings, parse
+from dachub.model.logs import LogKind
 
 
 def all_fields(
@@ -56,7 +57,7 @@ def test_first_file_changes_nothing_and_uncommented_is_the_default() -> None:
     assert parse(text, "dachub.yaml") == Settings()
     tree = yaml.safe_load("\n".join(line[1:] for line in text.splitlines()))
     tree["login"]["openid"] = tree["mail"] = None  # have no default: examples
-    del tree["instances"]  # the same
+    del tree["instances"], tree["logs"]["store"]  # the same
     assert Settings.model_validate(tree) == Settings()
 
 
@@ -231,3 +232,12 @@ def test_database_password_is_put_into_the_url() -> None:
         config.external_database_url(settings, secret)
         == "postgresql://u:p%40ss%2Fw%25rd@h:5/d?sslmode=require"
     )
+
+
+def test_logs_are_kept_no_longer_than_privacy_allows() -> None:
+    settings = parse("privacy: {logs_days: 60}\nlogs: {retention_days: {hub: 14}}", "x")
+    assert [settings.log_days(kind) for kind in (LogKind.HUB, LogKind.PROXY)] == [14, 60]
+    assert settings.log_days(LogKind.AUDIT) == settings.privacy.audit_days
+    with pytest.raises(ConfigurationError, match=r"privacy\.logs_days allows 60 days"):
+        parse("privacy: {logs_days: 60}\nlogs: {retention_days: {hub: 61}}", "x")
+    assert parse("privacy: {logs_days: null}", "x").log_days(LogKind.HUB) is None

@@ -21,9 +21,11 @@ from pydantic_core import ErrorDetails
 
 from dachub.cluster import records
 from dachub.cluster.edge import ACCEPTABLE_USE_PATH, NginxSettings
+from dachub.cluster.logs import LogSettings
 from dachub.cluster.settings import ClusterSettings
 from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
+from dachub.model.logs import LogKind
 from dachub.model.problems import DachubError
 from dachub.model.settings import Section
 from dachub.model.software import RECOMMENDED
@@ -37,6 +39,7 @@ DATABASE_URL = "DACHUB_DATABASE_URL"
 DATABASE_PASSWORD = "DACHUB_DATABASE_PASSWORD"  # noqa: S105  the variable's name
 OPENID_CLIENT_SECRET = "DACHUB_OIDC_CLIENT_SECRET"  # noqa: S105  the variable's name
 SMTP_PASSWORD = "DACHUB_SMTP_PASSWORD"  # noqa: S105  the variable's name
+LOGS_PASSWORD = "DACHUB_LOGS_PASSWORD"  # noqa: S105  the variable's name
 METRICS_TOKEN = "DACHUB_METRICS_TOKEN"  # noqa: S105  the variable's name
 
 TOKEN_MIN_CHARACTERS = 16
@@ -134,14 +137,6 @@ class MetricsSettings(Section):
     )
 
 
-class LogSettings(Section):
-    """Logs."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severity that is logged"
-    )
-
-
 class Settings(Section):
     """The whole of ``dachub.yaml``."""
 
@@ -161,6 +156,27 @@ class Settings(Section):
     reports: ReportSettings = ReportSettings()
     logs: LogSettings = LogSettings()
     cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _forgets_in_time(self) -> Self:
+        """What is shipped is kept no longer than privacy allows."""
+        for kind in LogKind:
+            given, allowed = self.logs.retention_days.of(kind), self._log_days_max(kind)
+            if given is not None and allowed is not None and given > allowed:
+                name = "audit_days" if kind is LogKind.AUDIT else "logs_days"
+                raise ValueError(
+                    f"logs.retention_days.{kind} is {given}, but privacy.{name} allows {allowed} "
+                    "days: lines hold usernames"
+                )
+        return self
+
+    def log_days(self, kind: LogKind) -> int | None:
+        """How long a store keeps lines of a kind; ``None`` for ever."""
+        given = self.logs.retention_days.of(kind)
+        return self._log_days_max(kind) if given is None else given
+
+    def _log_days_max(self, kind: LogKind) -> int | None:
+        return self.privacy.audit_days if kind is LogKind.AUDIT else self.privacy.logs_days
 
     def require_safe_listening(self) -> None:
         """Refuse plain HTTP beyond this machine.
@@ -244,6 +260,12 @@ def load(
                 "group_links",
                 "state",
                 "machine_certificates",
+            ),
+            "logs": settings.logs.model_copy(
+                update={
+                    "store": settings.logs.store
+                    and _from(path.parent, settings.logs.store, "password_file", "ca_file")
+                }
             ),
             "login": settings.login.model_copy(
                 update={

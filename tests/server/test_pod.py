@@ -185,4 +185,4 @@ def test_a_first_password_that_anybody_would_guess_is_refused_and_holds_up_nothi
     service = pod(databases.create(), DACHUB_ADMIN_PASSWORD="admin")
     service.until_health(200)
     refused = [line for line in lines(service) if line["message"] == "no first administrator"]
-    assert [line["dachub"]["code"] for line in refused] == ["weak-password"]
+    assert [line["error"]["code"] for line in refused] == ["weak-password"]

@@ -36,13 +36,17 @@ def _hide_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> Mapping[str, Any]:
     for key, value in event.items():
-        if key in {"_record", "_from_structlog"}:
-            continue
-        if _SECRET_KEY.search(key) and value is not None:
-            event[key] = HIDDEN
-        elif isinstance(value, str):
-            event[key] = hide_secrets(value)
+        if key not in {"_record", "_from_structlog"}:
+            event[key] = _hidden(key, value)
     return event
+
+
+def _hidden(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {inner: _hidden(str(inner), below) for inner, below in value.items()}
+    if _SECRET_KEY.search(key) and value is not None:
+        return HIDDEN
+    return hide_secrets(value) if isinstance(value, str) else value
 
 
 def _add_request_id(

@@ -113,6 +113,22 @@ class Factory:
         return await self.storage().check_start(username, group)
 
 
+@dataclass(frozen=True, slots=True)
+class AuditTold:
+    """What of the audit log was told, as far as its newest entries go.
+
+    Attributes
+    ----------
+    until
+        When it was last looked through; ``None`` before the first time.
+    ids
+        What was found then.
+    """
+
+    until: datetime | None = None
+    ids: frozenset[int] = frozenset()
+
+
 class WorkerStatus(BaseModel):
     """A background worker, as the process that leads its work tells of it."""
 
@@ -214,6 +230,7 @@ class Process:
         self.workers: dict[str, Worker] = {}
         self.term: Term | None = None
         self.vigil = Vigil()
+        self.audit_told = AuditTold()
 
     @classmethod
     def connect(cls, settings: Settings, database_url: str, *, hub: HubAPI | None = None) -> Self:
@@ -227,7 +244,7 @@ class Process:
         What it remembers of its watch over quotas begins anew: meanwhile others led.
         """
         led = copy(self)
-        led.term, led.vigil = term, Vigil()
+        led.term, led.vigil, led.audit_told = term, Vigil(), AuditTold()
         return led
 
     def require_database(self) -> None:

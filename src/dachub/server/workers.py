@@ -17,6 +17,7 @@ from dachub.model.problems import DachubError
 from dachub.model.units import day_start
 from dachub.notices.services import MailService
 from dachub.server import firstdata
+from dachub.server.auditlog import tell_audit
 from dachub.server.factory import Process, Worker
 from dachub.server.leading import Shift
 from dachub.server.privacy import forget_people, retain
@@ -36,6 +37,7 @@ DISABLED_EVERY_SECONDS = 2
 MAILS_EVERY_SECONDS = 5
 FORGET_EVERY_SECONDS = 5
 RETAIN_EVERY_SECONDS = 3600
+AUDIT_EVERY_SECONDS = 10
 FOLDERS_EVERY_SECONDS = 10
 CLEAR_SECONDS_MAX = 24 * 3600
 COUNT_EVERY_SECONDS = 600
@@ -140,6 +142,11 @@ def workers_of(settings: Settings, work: Collection[Work] = tuple(Work)) -> Work
 def service_workers(settings: Settings) -> list[Worker]:
     """The background work on the database and through the hub."""
     every = settings.quota.reconcile_seconds
+    shipped = (
+        []
+        if settings.logs.store is None
+        else [Worker("audit-log", AUDIT_EVERY_SECONDS, tell_audit)]
+    )
     return [
         Worker("reconcile", every, reconcile),
         Worker("count-days", COUNT_EVERY_SECONDS, count_days, _until_midnight),
@@ -151,6 +158,7 @@ def service_workers(settings: Settings) -> list[Worker]:
         Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
         Worker("retention", RETAIN_EVERY_SECONDS, retain),
         Worker("mails", MAILS_EVERY_SECONDS, send_mails),
+        *shipped,
     ]
 
 

@@ -61,6 +61,10 @@ class AuditService:
         """How often something happened to a person after a moment; asks nobody's rights."""
         return await self._store.count(username, action, since)
 
+    async def since(self, moment: datetime) -> list[AuditEntry]:
+        """Entries from a moment on, oldest first; asks nobody's rights."""
+        return await self._store.since(moment)
+
     async def list(
         self,
         by: Principal,

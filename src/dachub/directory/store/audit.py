@@ -28,6 +28,11 @@ class AuditStore:
         )
         return await self._session.scalar(counted) or 0
 
+    async def since(self, moment: datetime) -> list[AuditEntry]:
+        """Entries from a moment on, oldest first."""
+        query = select(AuditRow).where(AuditRow.at >= moment).order_by(AuditRow.audit_id)
+        return [_entry(row) for row in await self._session.scalars(query)]
+
     async def list(
         self,
         *,
@@ -47,17 +52,17 @@ class AuditStore:
             query = query.where(AuditRow.action == action)
         if before is not None:
             query = query.where(AuditRow.audit_id < before)
-        rows = await self._session.scalars(query)
-        return [
-            AuditEntry(
-                audit_id=row.audit_id,
-                at=row.at,
-                actor=row.actor,
-                action=row.action,
-                username=row.username,
-                group=row.group,
-                details=row.details,
-                request_id=row.request_id,
-            )
-            for row in rows
-        ]
+        return [_entry(row) for row in await self._session.scalars(query)]
+
+
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry(
+        audit_id=row.audit_id,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        username=row.username,
+        group=row.group,
+        details=row.details,
+        request_id=row.request_id,
+    )
