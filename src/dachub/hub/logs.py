@@ -6,15 +6,16 @@ import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
-from dachub import __version__
 from dachub.model.logfiles import DailyFile
 from dachub.model.logs import LogKind, hide_secrets
 
 request_id: ContextVar[str | None] = ContextVar("dachub_request_id", default=None)
 
+VERSION = version("dachub")
 FILE_BYTES_MAX = 50 * 1024**2
 LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
 
@@ -46,7 +47,7 @@ class EcsFormatter(logging.Formatter):
             "message": hide_secrets(record.getMessage()),
             "ecs.version": "8.11",
             "service.name": "hub",
-            "service.version": __version__,
+            "service.version": VERSION,
             "event.dataset": LogKind.HUB.dataset,
             "log.logger": record.name,
             "process.pid": record.process,

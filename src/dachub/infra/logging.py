@@ -19,7 +19,7 @@ import structlog
 
 from dachub import __version__
 from dachub.model.logfiles import DailyFile
-from dachub.model.logs import HIDDEN, LogKind, hide_secrets
+from dachub.model.logs import HIDDEN, SECRET_NAME, LogKind, hide_secrets
 
 FILE_BYTES_MAX = 20 * 1024**2
 LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
@@ -27,9 +27,7 @@ LOG_BYTES_MAX = 6 * FILE_BYTES_MAX
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being answered; runs from hub to service."""
 
-_SECRET_KEY = re.compile(
-    r"token|password|secret|authorization|cookie|api_key|code_verifier", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(SECRET_NAME, re.IGNORECASE)
 
 
 def _hide_secrets(
@@ -44,7 +42,7 @@ def _hide_secrets(
 def _hidden(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {inner: _hidden(str(inner), below) for inner, below in value.items()}
-    if _SECRET_KEY.search(key) and value is not None:
+    if _SECRET_NAME.search(key) and value is not None:
         return HIDDEN
     return hide_secrets(value) if isinstance(value, str) else value
 

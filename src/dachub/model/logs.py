@@ -91,6 +91,8 @@ SECRET_PATTERNS = (
     r"()\$argon2[a-z]*\$[^\s\"']+",
     r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]+",
 )
+SECRET_NAME = r"token|passw(or)?d|secret|authorization|cookie|api_?key|private_?key|code_verifier"
+"""What of fields is hidden whole, by their name."""
 HIDDEN = "[hidden]"
 _SECRETS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in SECRET_PATTERNS)
 
