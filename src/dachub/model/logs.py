@@ -91,7 +91,7 @@ SECRET_PATTERNS = (
     r"()\$argon2[a-z]*\$[^\s\"']+",
     r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]+",
 )
-SECRET_NAME = r"token|passw(or)?d|secret|authorization|cookie|api_?key|private_?key|code_verifier"
+SECRET_NAME = r"token|passw(or)?d|secret|authorization|cookie|api_?key|private_?key|code_verifier"  # noqa: S105
 """What of fields is hidden whole, by their name."""
 HIDDEN = "[hidden]"
 _SECRETS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in SECRET_PATTERNS)
