@@ -4,7 +4,8 @@ As it comes it keeps the server's choice of a WebSocket subprotocol to itself, p
 messages on as text and ends connections at messages over 10 MiB: kernels would speak an old
 protocol only, and widgets and large plots would break. It has ten requests under way at once, so
 that ten people who wait for their servers would hold up everybody, and takes files of 100 MiB at
-most. Nor does it speak TLS. And it lets callers say themselves what address they have.
+most. What a page is told of a server's start it keeps until the start is over, or for 20 seconds.
+Nor does it speak TLS. And it lets callers say themselves what address they have.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ import functools
 import ssl
 from typing import Any
 
+import aiohttp
 from configurable_http_proxy import cli, configproxy, handlers  # type: ignore[import-untyped]
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
+from tornado.iostream import StreamClosedError
 from tornado.netutil import is_valid_ip
 from tornado.websocket import websocket_connect
+from yarl import URL
 
 BYTES_MAX = 512 * 1024**2
 """Largest message or file, either way."""
 REQUESTS_AT_ONCE = 10_000
+REQUEST_SECONDS_MAX = 24 * 3600
+EVENTS = "text/event-stream"
+OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
 
 class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
@@ -47,7 +54,42 @@ class ProxyHandler(handlers.ProxyHandler):  # type: ignore[misc]
         address = client_address(self.request.remote_ip, forwarded, behind_proxy=self.behind_proxy)
         headers["X-Forwarded-For"] = headers["X-Real-Ip"] = address
         request.headers = headers
+        request.request_timeout = REQUEST_SECONDS_MAX
         return request
+
+    async def call_proxy(self, path: str | None = None) -> None:
+        """Pass an answer on: as a whole, or events as they come."""
+        if EVENTS not in self.request.headers.get("Accept", ""):
+            await super().call_proxy(path)
+        elif (url := await self.get_target_url(path)) is not None:
+            await self._pass_events(self._get_proxy_request(url))
+
+    async def _pass_events(self, request: HTTPRequest) -> None:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
+        try:
+            async with (
+                aiohttp.ClientSession(auto_decompress=False, timeout=timeout) as client,
+                client.get(
+                    URL(request.url, encoded=True),
+                    headers=list(request.headers.get_all()),
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                self.set_status(answer.status)
+                for name, value in answer.headers.items():
+                    if name.lower() not in OF_THE_CONNECTION:
+                        self.add_header(name, value)
+                async for piece in answer.content.iter_any():
+                    self.write(piece)
+                    await self.flush()
+                self.finish()
+        except StreamClosedError:
+            return  # whoever looked has gone, and so have we
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if not self._headers_written:
+                await self.handle_proxy_error(503, error)
+            else:
+                self.finish()
 
     @property
     def max_message_size(self) -> int:
