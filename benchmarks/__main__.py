@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.report import Row, markdown
 
 NAMES = (
-    "client_import", "events", "ledger", "spawn", "portal_page", "storm", "sampler", "replicas",
+    "client_import", "events", "queue", "ledger", "spawn", "portal_page", "storm", "sampler",
+    "replicas",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from tests.accounting.conftest import Describe, event, life
 
 from dachub.accounting.tables import SessionRow
 from dachub.config import Settings
+from dachub.hub.queue import DECISIONS_AT_ONCE
 from dachub.infra.clock import HeldClock
 from dachub.infra.database import create_engine
 from dachub.model.queue import Place, QueueRequest
@@ -41,6 +42,17 @@ async def enter(process: Process, number: int) -> Place | None:
         )  # fmt: skip
 
 
+async def enter_together(process: Process, numbers: Iterable[int]) -> list[Place | None]:
+    """All at once, as a hub asks for them."""
+    turns = asyncio.Semaphore(DECISIONS_AT_ONCE)
+
+    async def enter_in_turn(number: int) -> Place | None:
+        async with turns:
+            return await enter(process, number)
+
+    return await asyncio.gather(*map(enter_in_turn, numbers))
+
+
 async def ask(process: Process, waiting: list[int]) -> list[int]:
     """Those who were granted what they waited for."""
     async with process.factory() as services:
@@ -53,7 +65,7 @@ async def ask(process: Process, waiting: list[int]) -> list[int]:
 async def test_of_many_at_once_as_many_start_as_fit_and_the_others_have_a_place_each(
     process: Process,
 ) -> None:
-    places = await asyncio.gather(*(enter(process, number) for number in range(1, 91)))
+    places = await enter_together(process, range(1, 91))
     assert places.count(None) == CORES
     assert sorted(place.number for place in places if place) == list(range(1, 91 - CORES))
 
@@ -63,7 +75,7 @@ async def test_300_who_come_at_once_are_all_served_in_order_and_never_more_than_
 ) -> None:
     """Servers start, tell of it late, and end, while the queue moves."""
     people = list(range(1, 301))
-    places = await asyncio.gather(*(enter(process, number) for number in people))
+    places = await enter_together(process, people)
     order = [
         number
         for number, place in sorted(
@@ -113,5 +125,5 @@ async def test_a_service_that_dies_while_it_gives_cores_away_gave_none(process: 
 
     with pytest.raises(Killed):
         await give_and_die()
-    places = await asyncio.gather(*(enter(process, number) for number in range(101, 101 + CORES)))
+    places = await enter_together(process, range(101, 101 + CORES))
     assert places == [None] * CORES

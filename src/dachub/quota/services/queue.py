@@ -8,9 +8,9 @@ waited for is passed over, and what it was granted lapses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from dachub.accounting.services import SessionService
@@ -50,7 +50,6 @@ class _State:
         Permits that need not be kept.
     """
 
-    limits: CoreLimits
     waiting: Sequence[Permit]
     in_use: Mapping[str, int]
     granted: int
@@ -108,7 +107,7 @@ class QueueService:
             raise LargerThanLimit(wording.too_large(permit, limits, self._contact))
         await self._store.lock()
         await self._store.enter(permit)
-        place = (await self._advance([session_id])).get(session_id)
+        place = (await self._advance({session_id}, limits)).get(session_id)
         if place is not None:
             await self._require_others(permit, place.waits_for, limits)
         return place
@@ -120,8 +119,11 @@ class QueueService:
         ever: the hub asks for a decision on them anew.
         """
         await self._store.lock()
-        await self._store.remove(request.left)
-        return QueueAnswer(places=await self._advance(request.waiting))
+        if request.left:
+            await self._store.remove(request.left)
+        await self._store.seen(request.waiting, self._clock.now())
+        limits = await self._limits.in_force()
+        return QueueAnswer(places=await self._advance(frozenset(request.waiting), limits))
 
     async def leave(self, session_id: UUID) -> None:
         """Forget a server that may not start after all."""
@@ -136,18 +138,18 @@ class QueueService:
             Unless ``by`` administers.
         """
         by.require_administrator()
-        state = await self._read(await self._store.all(), self._clock.now())
-        outcome = turns(state.waiting, state.in_use, state.limits)
-        places = self._places(outcome, state.limits)
+        state, limits = await self._read(), await self._limits.in_force()
+        outcome = turns(state.waiting, state.in_use, limits)
+        places = _places(outcome, limits)
         return CoresReport(
             site=CoresInUse(
                 in_use_milli_cores=sum(state.in_use.values()),
-                limit_milli_cores=state.limits.site,
+                limit_milli_cores=limits.site,
                 waiting=len(outcome.lines.get(SITE, ())),
             ),
             groups=[
-                _of_group(group, state, outcome)
-                for group in sorted({*state.in_use, *state.limits.of_groups})
+                _of_group(group, state, outcome, limits)
+                for group in sorted({*state.in_use, *limits.of_groups})
             ],
             queue=[
                 WaitingStart(
@@ -171,30 +173,29 @@ class QueueService:
         PermissionDenied
         """
         by.require(group, Role.MEMBER)
-        state = await self._read(await self._store.all(), self._clock.now())
-        return _of_group(group, state, turns(state.waiting, state.in_use, state.limits))
+        state, limits = await self._read(), await self._limits.in_force()
+        outcome = turns(state.waiting, state.in_use, limits)
+        return _of_group(group, state, outcome, limits)
 
-    async def _advance(self, seen: Collection[UUID]) -> dict[UUID, Place]:
-        """Give out what is free; tells the places of those of ``seen`` who still wait."""
-        now = self._clock.now()
-        await self._store.seen(seen, now)
-        state = await self._read(await self._store.all(), now)
-        outcome = turns(state.waiting, state.in_use, state.limits)
+    async def _advance(self, asked: Set[UUID], limits: CoreLimits) -> dict[UUID, Place]:
+        """Give out what is free; tells the places of those of ``asked`` who still wait."""
+        state = await self._read()
+        outcome = turns(state.waiting, state.in_use, limits)
         if state.settled:
             await self._store.remove(state.settled)
         if outcome.granted:
-            await self._store.grant([permit.session_id for permit in outcome.granted], now)
-        asked = frozenset(seen)
-        places = self._places(outcome, state.limits)
-        return {session_id: place for session_id, place in places.items() if session_id in asked}
+            granted = [permit.session_id for permit in outcome.granted]
+            await self._store.grant(granted, self._clock.now())
+        return _places(outcome, limits, asked)
 
-    async def _read(self, permits: Sequence[Permit], now: datetime) -> _State:
+    async def _read(self) -> _State:
         """Who waits, and what is in use.
 
         Of a session that arrives in the ledger meanwhile, permit and session may both count, never
         neither: the ledger is asked for what arrived before it is asked for what runs.
         """
-        granted = {permit.session_id: permit for permit in permits if permit.granted_at is not None}
+        permits, now = await self._store.all(), self._clock.now()
+        granted = [permit.session_id for permit in permits if permit.granted_at is not None]
         arrived = await self._sessions.arrived(granted) if granted else frozenset()
         in_use = dict(await self._sessions.open_milli_cores())
         waiting, settled, about_to_start = [], [], 0
@@ -209,24 +210,7 @@ class QueueService:
             else:
                 in_use[permit.group] = in_use.get(permit.group, 0) + permit.milli_cores
                 about_to_start += 1
-        limits = await self._limits.in_force()
-        return _State(limits, waiting, in_use, about_to_start, settled)
-
-    def _places(self, outcome: Turns, limits: CoreLimits) -> dict[UUID, Place]:
-        """Where everybody is who waits, and what they are told."""
-        total = sum(outcome.in_use.values())
-        found = {}
-        for (waits_for, group), line in outcome.lines.items():
-            in_use = total if waits_for is WaitsFor.SITE else outcome.in_use.get(group, 0)
-            limit = limits.site if waits_for is WaitsFor.SITE else limits.of(group)
-            for number, permit in enumerate(line, start=1):
-                found[permit.session_id] = Place(
-                    number=number,
-                    waiting=len(line),
-                    waits_for=waits_for,
-                    message=wording.place(number, len(line), permit, waits_for, in_use, limit or 0),
-                )
-        return found
+        return _State(waiting, in_use, about_to_start, settled)
 
     async def _require_others(
         self, permit: Permit, waits_for: WaitsFor, limits: CoreLimits
@@ -246,10 +230,29 @@ class QueueService:
             raise OwnServersFillLimit(wording.own_servers(permit, waits_for, own, limit))
 
 
-def _of_group(group: str, state: _State, outcome: Turns) -> CoresInUse:
+def _of_group(group: str, state: _State, outcome: Turns, limits: CoreLimits) -> CoresInUse:
     return CoresInUse(
         group=group,
         in_use_milli_cores=state.in_use.get(group, 0),
-        limit_milli_cores=state.limits.of(group),
+        limit_milli_cores=limits.of(group),
         waiting=len(outcome.lines.get((WaitsFor.GROUP, group), ())),
     )
+
+
+def _places(
+    outcome: Turns, limits: CoreLimits, asked: Set[UUID] | None = None
+) -> dict[UUID, Place]:
+    """Where everybody is who waits (of ``asked``), and what they are told."""
+    total = sum(outcome.in_use.values())
+    found = {}
+    for (waits_for, group), line in outcome.lines.items():
+        is_site = waits_for is WaitsFor.SITE
+        in_use = total if is_site else outcome.in_use.get(group, 0)
+        limit = (limits.site if is_site else limits.of(group)) or 0
+        for number, permit in enumerate(line, start=1):
+            if asked is None or permit.session_id in asked:
+                said = wording.place(number, len(line), permit, waits_for, in_use, limit)
+                found[permit.session_id] = Place(
+                    number=number, waiting=len(line), waits_for=waits_for, message=said
+                )
+    return found

@@ -108,11 +108,15 @@ class QueueStore:
         permit = StartPermitRow
         await self._session.execute(
             update(permit)
-            .where((permit.session_id == func.any(list(session_ids))) | (permit.seen_at > now))
-            .values(seen_at=now)
-        )
-        await self._session.execute(
-            update(permit).where(permit.granted_at > now).values(granted_at=now)
+            .where(
+                (permit.session_id == func.any(list(session_ids)))
+                | (permit.seen_at > now)
+                | (permit.granted_at > now)
+            )
+            .values(
+                seen_at=now,
+                granted_at=case((permit.granted_at > now, now), else_=permit.granted_at),
+            )
         )
 
     async def grant(self, session_ids: Collection[UUID], now: datetime) -> None:
