@@ -34,6 +34,19 @@ async def record(services: Accounting, session: SessionDescription) -> SessionRe
     return await services.sessions().show(ADMINISTRATOR, session.session_id)
 
 
+async def test_who_waits_for_a_new_server_keeps_no_old_one_from_being_lost(
+    services: Accounting, describe: Describe, clock: HeldClock
+) -> None:
+    session = describe()
+    await services.ledger().apply(life(session, clock.now()))
+    clock.advance(timedelta(hours=1))
+    waits = server(session, ready=False, waits=True, session_id=None, session=None)
+    for _ in range(2):
+        outcome = await services.reconciler().run([waits])
+        clock.advance(STEP)
+    assert (outcome.lost, outcome.unaccounted) == ([session.session_id], [])
+
+
 async def test_a_server_that_is_gone_is_lost_when_it_was_last_seen(
     services: Accounting, describe: Describe, clock: HeldClock
 ) -> None:

@@ -271,12 +271,13 @@ class ActiveServer(BaseModel):
     """A server that the hub says is running or starting.
 
     ``session`` and ``started_at`` are what the hub keeps in the server's state; a server that was
-    started without the ledger has none.
+    started without the ledger has none. ``waits``: it was asked for, and nothing runs yet.
     """
 
     username: str
     server_name: str = ""
     ready: bool
+    waits: bool = False
     session_id: UUID | None = None
     session: SessionDescription | None = None
     started_at: datetime | None = None

@@ -271,6 +271,7 @@ def _active(username: str, server: Mapping[str, Any]) -> ActiveServer:
         username=username,
         server_name=server.get("name") or "",
         ready=bool(server.get("ready")),
+        waits=session is None and server.get("pending") == "spawn",
         session_id=session.session_id if session else None,
         session=session,
         started_at=state.get("started_at") if session else None,

@@ -73,7 +73,9 @@ class Reconciler:
         }
         # A server of which the hub tells no session may be that of any session with its name.
         unnamed = {
-            (server.username, server.server_name) for server in active if not server.session_id
+            (server.username, server.server_name)
+            for server in active
+            if not server.session_id and not server.waits
         }
         outcome = ReconcileOutcome(unaccounted=[f"{user}/{name}" for user, name in sorted(unnamed)])
         lives = self._present(servers, entries, now, outcome)
