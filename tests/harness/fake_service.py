@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -31,6 +32,7 @@ from dachub.model.people import (
     Source,
 )
 from dachub.model.problems import DachubError
+from dachub.model.queue import Place, QueueAnswer, QueueRequest
 from dachub.model.sessions import EventBatch, EventReceipt, RefusedEvent, SessionEvent
 from dachub.model.site import RESCUE_SIZE, Size, resolve_choice
 from dachub.model.software import NO_OWN_IMAGES, Environment, OwnImages
@@ -60,6 +62,11 @@ class FakeService:
     disabled: set[str] = field(default_factory=set)
     rescue: dict[str, str] = field(default_factory=dict)
     """By username: why a person must make room first."""
+    waiting: dict[str, Place] = field(default_factory=dict)
+    """By username: where a person's server waits for cores."""
+    asked: dict[UUID, str] = field(default_factory=dict)
+    """By session: who asked for it."""
+    left: set[UUID] = field(default_factory=set)
     refuse_events: set[str] = field(default_factory=set)
     fail_on: dict[str, int] = field(default_factory=dict)
     """Texts in a request's address or body that are answered with this status."""
@@ -202,8 +209,11 @@ def application(fake: FakeService) -> FastAPI:
         rescue = request.trouble or fake.rescue.get(request.username)
         if balance is not None and balance.left == 0 and rescue is None:
             return Decision(allowed=False, code="quota-spent", message=balance.message)
+        if request.session_id is not None:
+            fake.asked[request.session_id] = request.username
         return Decision(
             allowed=True,
+            place=fake.waiting.get(request.username),
             group=found.group,
             size=found.size.name if rescue is None else RESCUE_SIZE,
             environment=found.environment.name,
@@ -211,6 +221,12 @@ def application(fake: FakeService) -> FastAPI:
             rescue=rescue,
             message=balance.message if balance else "",
         )
+
+    @app.post(f"{API}/hub/queue")
+    async def queue(request: QueueRequest) -> QueueAnswer:
+        fake.left.update(request.left)
+        places = {one: fake.waiting.get(fake.asked[one]) for one in request.waiting}
+        return QueueAnswer(places={one: place for one, place in places.items() if place})
 
     return app
 

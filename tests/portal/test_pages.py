@@ -238,5 +238,5 @@ async def test_administrators_see_who_waits_for_cores_and_set_how_many_may_run(
         form |= {"cores": "2.5", "reason": "a course"}
         await client.post(f"{BASE}/groups/photoz/cores", data=form)
     shown = _text(await _get(portal, "meg", "/groups/photoz"))
-    assert re.search(r"Cores at once \S+ cores? of 2.5 cores in use", shown)
+    assert re.search(r"Cores at once \S+ of 2.5 cores in use", shown)
     assert "a course" in _text(await _get(portal, "meg", "/groups/photoz/allocations"))

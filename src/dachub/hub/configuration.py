@@ -20,14 +20,15 @@ from dachub.hub.logs import EcsFile, EcsFormatter
 from dachub.hub.machine import configuration as machine
 from dachub.hub.notices import Pressing
 from dachub.hub.service import PORTAL_PATH, SERVICE
-from dachub.hub.sessions import QUEUE_SECONDS
+from dachub.hub.sessions import GATE_SECONDS
 from dachub.hub.settings import HubSettings
 from dachub.model.names import USERNAME_PATTERN
 
 SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
 USE_PORTAL = f"access:services!service={SERVICE}"
-# People who start together wait for their turn in our own queue; only a flood is answered 429.
-SPAWNS_PENDING_MAX = 1000
+NO_LIMIT = 0
+# Far more than a cluster is ever asked for at once.
+PODS_AT_ONCE = 10_000
 STARTS_AT_ONCE_PER_CORE = 4
 ECS_FORMATTER = f"{EcsFormatter.__module__}.{EcsFormatter.__qualname__}"
 
@@ -46,7 +47,7 @@ def configure(c: Any) -> None:
     settings = HubSettings.model_validate_json(path.read_text())
     # A cluster starts what it has room for; one machine would only get slower.
     starts_at_once = (
-        SPAWNS_PENDING_MAX if settings.pods else STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)
+        PODS_AT_ONCE if settings.pods else STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)
     )
     runtime.set_current(runtime.Runtime.build(settings, starts_at_once))
     _hub(c, settings)
@@ -59,7 +60,9 @@ def configure(c: Any) -> None:
 
 
 def _hub(c: Any, settings: HubSettings) -> None:
-    c.JupyterHub.concurrent_spawn_limit = SPAWNS_PENDING_MAX
+    # People who start together wait for their turn in our own queues; nobody is answered 429.
+    c.JupyterHub.concurrent_spawn_limit = NO_LIMIT
+    c.JupyterHub.active_server_limit = NO_LIMIT
     c.JupyterHub.last_activity_interval = settings.servers.activity_seconds
     c.JupyterHub.activity_resolution = 60
     c.JupyterHub.init_spawners_timeout = 10
@@ -124,7 +127,12 @@ def _login(c: Any, settings: HubSettings) -> None:
 
 
 def _servers(c: Any, settings: HubSettings) -> None:
-    c.Spawner.start_timeout = settings.servers.start_timeout_seconds + QUEUE_SECONDS
+    servers = settings.servers
+    # Said of our spawner itself: what Zero to JupyterHub says of KubeSpawner would win otherwise.
+    ours = c[c.JupyterHub.spawner_class.__name__]
+    ours.start_timeout = servers.queue_seconds + GATE_SECONDS + servers.start_timeout_seconds
+    # A hub that ended because some servers failed would take everybody's place along.
+    ours.consecutive_failure_limit = NO_LIMIT
     c.Spawner.http_timeout = 30
     c.Spawner.poll_interval = 30
     c.Spawner.default_url = "/lab"

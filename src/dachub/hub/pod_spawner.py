@@ -144,6 +144,8 @@ class PodSpawner(SessionMixin, Pod):
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the waiting person sees."""
+        async for event in self.places():
+            yield event
         said = ""
         while True:
             stage = self.stage

@@ -22,6 +22,7 @@ from dachub.hub.machine.leftovers import ProcessLeftovers
 from dachub.hub.outbox import OpenSession, Outbox
 from dachub.hub.people import Passwords, People
 from dachub.hub.provider import Provider
+from dachub.hub.queue import ASKED_EVERY_SECONDS, Gate, Queue
 from dachub.hub.service import Service
 from dachub.hub.settings import HubSettings, OpenIDSettings
 from dachub.model.logfiles import is_past
@@ -72,7 +73,8 @@ class Runtime:
     people: People
     passwords: Passwords
     provider: Provider | None
-    start_gate: asyncio.Semaphore
+    queue: Queue
+    start_gate: Gate
     leftovers: Leftovers
     new_machines: NewMachines
     last_ends: dict[str, str] = field(default_factory=dict)
@@ -92,7 +94,8 @@ class Runtime:
             people=People(outbox, service, settings.site.contact),
             passwords=Passwords(outbox, service, settings.login),
             provider=_provider(openid) if openid else None,
-            start_gate=asyncio.Semaphore(starts_at_once),
+            queue=Queue(service),
+            start_gate=Gate(starts_at_once),
             leftovers=_leftovers(settings),
             new_machines=NewMachines(
                 settings.pods.new_machine_seconds if settings.pods is not None else 0
@@ -109,6 +112,7 @@ class Runtime:
             self._every(
                 self.settings.login.refresh_seconds / 4, lambda: self._refresh_running(app)
             ),
+            self._every(ASKED_EVERY_SECONDS, self.queue.ask),
             self._every(PRUNE_SECONDS, self.prune),
         ):
             task = asyncio.create_task(work)

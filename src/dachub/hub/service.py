@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from dachub.hub.logs import begin_request
 from dachub.model.people import HubPerson, LocalAccount, LoginRecord, RefusalRecord
 from dachub.model.problems import DachubError, Problem, Unavailable
+from dachub.model.queue import QueueAnswer, QueueRequest
 from dachub.model.sessions import EventBatch, EventReceipt, SessionEvent
 from dachub.model.usage import AuthorizeRequest, Decision, StartOptions
 
@@ -27,6 +28,8 @@ PORTAL_PATH = f"/services/{SERVICE}/"
 API_PATH = f"{PORTAL_PATH}api/v1"
 LOCAL_ACCOUNTS = TypeAdapter(list[LocalAccount])
 CONNECTIONS_MAX = 50
+DECISION_SECONDS = 10.0
+"""In a storm decisions wait for each other; given up too soon, starts would pass the queue by."""
 # Shorter than the service keeps them, so that no request meets a connection that is being closed.
 CONNECTION_KEPT_SECONDS = 3
 
@@ -107,8 +110,17 @@ class Service:
 
     async def authorize(self, request: AuthorizeRequest) -> Decision:
         """May this person start this server?"""
-        answer = await self._send("POST", "/sessions/authorize", body=request)
+        answer = await self._send(
+            "POST", "/sessions/authorize", body=request, timeout_seconds=DECISION_SECONDS
+        )
         return _parsed(Decision, answer)
+
+    async def queue(self, request: QueueRequest, timeout_seconds: float) -> QueueAnswer:
+        """Where those are who wait for cores."""
+        answer = await self._send(
+            "POST", "/hub/queue", body=request, timeout_seconds=timeout_seconds
+        )
+        return _parsed(QueueAnswer, answer)
 
     async def start_options(
         self, username: str, timeout_seconds: float | None = None

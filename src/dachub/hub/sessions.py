@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from jupyterhub.utils import maybe_future
+from jupyterhub.utils import maybe_future, utcnow
 from pydantic import ValidationError
 from tornado import web  # type: ignore[attr-defined]
 
 from dachub.hub import environment, runtime, starts
 from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
+from dachub.hub.queue import Waiting
 from dachub.hub.service import ServiceDown, ServiceRefused
 from dachub.model.people import HubPerson
 from dachub.model.problems import ChoiceRefused, DachubError, InvalidInput, Unavailable
+from dachub.model.queue import Place
 from dachub.model.sessions import EndReason, SessionDescription, new_session_id
 from dachub.model.site import (
     RESCUE_SIZE,
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-# A start may wait for its turn this long beside the time that the server itself has.
-QUEUE_SECONDS = 1800
+# That others are started before takes so long at most, beside the wait for cores.
+GATE_SECONDS = 1800
 OPTIONS = ("group", "size", "environment", "image")
 OPTIONS_ARE = "The options of a server are group, size, and environment or image."
 
@@ -70,6 +72,13 @@ class HubEnded(StartFailed):
     """The hub ended while the server was starting."""
 
     code = "hub-ended"
+
+
+class QueueOver(DachubError):
+    """The server waited for its turn for as long as it may."""
+
+    code = "queue-over"
+    status = 409  # the hub takes no fault for it
 
 
 class HomeFull(DachubError):
@@ -126,6 +135,7 @@ class SessionMixin(Base):  # type: ignore[misc]
     notice: str = ""
     rescue: str | None = None
     """Why this is a rescue session; known to the hub that started it."""
+    waiting: Waiting | None = None
     end_reason = EndReason.STOPPED
     _half_started = False
     _end_told = False
@@ -192,6 +202,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         """Forget the session."""
         super().clear_state()
         self.session = self.started_at = self.choice = self.rescue = None
+        self.waiting = Waiting()
         self.end_reason = EndReason.STOPPED
         self._half_started = self._end_told = False
 
@@ -247,9 +258,17 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the waiting person sees."""
+        async for event in self.places():
+            yield event
         if self.notice:
             yield {"progress": 20, "message": self.notice}
         yield {"progress": 50, "message": "Your server is starting"}
+
+    async def places(self) -> AsyncIterator[dict[str, Any]]:
+        """Where the person is in the queue, until it is their turn."""
+        if self.waiting is not None:
+            async for text in self.waiting.texts():
+                yield {"progress": 10, "message": text}
 
     # Inside
 
@@ -261,18 +280,22 @@ class SessionMixin(Base):  # type: ignore[misc]
             raise shown(error) from error
 
     async def _start_session(self, trouble: str | None) -> Any:
-        live = runtime.current()
-        self.choice = await self._decide(trouble)
-        if self.rescue is not None:
-            self.choice = self._rescuing(self.choice, self.rescue)
-        self.person = await live.people.last_known(self.user.name)
-        self.session = self._describe(self.choice)
-        self.cpu_limit = self.choice.size.milli_cores / 1000
-        self.mem_limit = self.choice.size.memory_bytes
-        await live.outbox.requested(self.session)
+        live, session_id = runtime.current(), new_session_id()
+        waiting = self.waiting = self.waiting or Waiting()
+        async with live.queue.entry(session_id):
+            self.choice = await self._turn(session_id, trouble, waiting)
+            if self.rescue is not None:
+                self.choice = self._rescuing(self.choice, self.rescue)
+            self.person = await live.people.last_known(self.user.name)
+            self.session = self._describe(session_id, self.choice)
+            self.cpu_limit = self.choice.size.milli_cores / 1000
+            self.mem_limit = self.choice.size.memory_bytes
+            await live.outbox.requested(self.session)
         starts.tell(starts.Action.REQUESTED, self.session)
         limit_seconds = live.settings.servers.start_timeout_seconds
-        async with live.start_gate:
+        async with live.start_gate.turn(waiting):
+            waiting.over()
+            self._note_start()
             try:
                 async with asyncio.timeout(limit_seconds):
                     await self.prepare(self.choice)
@@ -295,15 +318,49 @@ class SessionMixin(Base):  # type: ignore[misc]
         starts.tell(starts.Action.STARTED, self.session)
         return address
 
-    async def _decide(self, trouble: str | None) -> ResolvedChoice:
-        """Check the choice: by the service, or by the hub's memory while the service is down."""
+    async def _turn(
+        self, session_id: UUID, trouble: str | None, waiting: Waiting
+    ) -> ResolvedChoice:
+        """The choice, checked, as soon as there are cores for it.
+
+        After each wait all is decided anew: who left the group meanwhile starts nothing.
+        """
+        live = runtime.current()
+        limit_seconds = live.settings.servers.queue_seconds
+        try:
+            async with asyncio.timeout(limit_seconds):
+                while True:
+                    async with live.queue.deciding:
+                        choice, place = await self._decide(session_id, trouble)
+                    if place is None:
+                        return choice
+                    await live.queue.wait(session_id, place, waiting)
+        except TimeoutError as error:
+            raise QueueOver(
+                f"Your server waited {limit_seconds} s for its turn and was given up. "
+                f"Try again, or ask {live.settings.site.contact}."
+            ) from error
+
+    async def _decide(
+        self, session_id: UUID, trouble: str | None
+    ) -> tuple[ResolvedChoice, Place | None]:
+        """Check the choice: by the service, or by the hub's memory while the service is down.
+
+        With the choice comes the place where it waits for cores, if it does.
+        """
         live = runtime.current()
         self.notice, self.rescue = "", trouble
         choice = read_options(self.user_options or {})
         offer, today = live.settings.servers, now().date()
         try:
             decision = await live.service.authorize(
-                AuthorizeRequest(username=self.user.name, choice=choice, trouble=trouble)
+                AuthorizeRequest(
+                    username=self.user.name,
+                    choice=choice,
+                    session_id=session_id,
+                    server_name=self.name,
+                    trouble=trouble,
+                )
             )
         except ServiceRefused as refusal:
             raise ChoiceRefused(refusal.message) from refusal
@@ -318,9 +375,10 @@ class SessionMixin(Base):  # type: ignore[misc]
             if person.disabled:
                 raise live.people.disabled() from error
             groups = [membership.group for membership in person.groups]
-            return resolve_choice(
+            resolved = resolve_choice(
                 choice, groups, offer.sizes, offer.environments, offer.own_images, today
             )
+            return resolved, None
         if not decision.allowed:
             raise ChoiceRefused(decision.message)
         self.notice, self.rescue = decision.message, trouble or decision.rescue
@@ -336,7 +394,8 @@ class SessionMixin(Base):  # type: ignore[misc]
             offer.own_images,
             today,
         )
-        return ResolvedChoice(group=decision.group, size=size, environment=software)
+        resolved = ResolvedChoice(group=decision.group, size=size, environment=software)
+        return resolved, decision.place
 
     def _rescuing(self, choice: ResolvedChoice, reason: str) -> ResolvedChoice:
         """The choice with the size of a rescue session; its person is told why."""
@@ -354,9 +413,15 @@ class SessionMixin(Base):  # type: ignore[misc]
             )
         return choice.model_copy(update={"size": rescue.size, "environment": software})
 
-    def _describe(self, choice: ResolvedChoice) -> SessionDescription:
+    def _note_start(self) -> None:
+        """Let the hub know that the server starts only now, lest its wait counts as idleness."""
+        at = utcnow(with_tz=False)
+        self.orm_spawner.started = self.orm_spawner.last_activity = at
+        self.db.commit()
+
+    def _describe(self, session_id: UUID, choice: ResolvedChoice) -> SessionDescription:
         return SessionDescription(
-            session_id=new_session_id(),
+            session_id=session_id,
             username=self.user.name,
             group=choice.group,
             server_name=self.name,

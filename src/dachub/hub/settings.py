@@ -149,6 +149,11 @@ class ServerSettings(Section):
     start_timeout_seconds: int = Field(
         default=120, ge=10, description="A server that is not ready by then has failed"
     )
+    queue_seconds: int = Field(
+        default=8 * 3600,
+        ge=10,
+        description="A server that waits for its turn for longer is given up",
+    )
     heartbeat_seconds: int = Field(
         default=10, ge=1, description="How often running servers are looked at"
     )

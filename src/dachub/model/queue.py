@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dachub.model.names import Username
 
+WAITING_MAX = 10_000
+"""So many servers of a hub are asked for with one request."""
 MILLI_CORES_MAX = 2**31 - 1
 """More than this no site has; it serves as "no limit" for a group that shall have none."""
 
@@ -38,9 +40,9 @@ class QueueRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    waiting: list[UUID] = Field(default=[], max_length=10_000)
+    waiting: list[UUID] = Field(default=[], max_length=WAITING_MAX)
     left: list[UUID] = Field(
-        default=[], max_length=10_000, description="They gave up, or may not start after all"
+        default=[], max_length=WAITING_MAX, description="They gave up, or may not start after all"
     )
 
 
