@@ -13,7 +13,7 @@ from benchmarks.report import Row, markdown
 
 NAMES = (
     "client_import", "events", "queue", "ledger", "spawn", "portal_page", "storm", "sampler",
-    "replicas",
+    "replicas", "front",
 )  # fmt: skip
 
 

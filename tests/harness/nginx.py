@@ -28,7 +28,7 @@ daemon off;
 worker_processes 1;
 pid {top}/nginx.pid;
 error_log {top}/error.log info;
-events {{ worker_connections 512; }}
+events {{ worker_connections 8192; }}
 http {{
     client_body_temp_path {top}/body;
     proxy_temp_path {top}/proxy;
@@ -109,6 +109,12 @@ class Nginx:
             return False
 
         until(listens, "nginx listens")
+
+    @property
+    def pid(self) -> int:
+        """Process id of the one that its workers belong to."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         """End it."""
