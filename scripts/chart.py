@@ -16,6 +16,7 @@ CHART = Path(__file__).parents[1] / "deploy" / "chart"
 HEAD = """# Values of the chart
 
 The Helm chart `deploy/chart` installs what is dachub's, beside an unmodified Zero to JupyterHub.
+[On Kubernetes](kubernetes.md) says how it is used.
 `dachub deploy` fills in from `dachub.yaml` what it can; everything has a default. A value that is
 not named here, or cannot be meant, is refused before anything happens.
 """
