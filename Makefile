@@ -8,7 +8,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test test-kill test-k8s test-tofu bench lint format reference pictures docs helm lock clean
+.PHONY: help up environments test-environments test test-kill test-k8s test-images test-tofu bench lint format reference pictures docs helm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20

@@ -16,6 +16,7 @@ class NoticeKind(StrEnum):
     STORAGE = "storage"  # space: nearly full, over quota
     REQUEST = "request"  # somebody asked for more, and what became of it
     GROUP = "group"  # memberships, roles, limits
+    SOFTWARE = "software"  # versions of environments that go
 
 
 class Severity(StrEnum):

@@ -21,6 +21,7 @@ from dachub.server.auditlog import tell_audit
 from dachub.server.factory import Process, Worker
 from dachub.server.leading import Shift
 from dachub.server.privacy import forget_people, retain
+from dachub.server.retirement import tell_of_retirement
 from dachub.server.sampling import storage_workers
 from dachub.server.stopping import (
     end_disabled,
@@ -38,6 +39,7 @@ MAILS_EVERY_SECONDS = 5
 FORGET_EVERY_SECONDS = 5
 RETAIN_EVERY_SECONDS = 3600
 AUDIT_EVERY_SECONDS = 10
+RETIRE_EVERY_SECONDS = 3600
 FOLDERS_EVERY_SECONDS = 10
 CLEAR_SECONDS_MAX = 24 * 3600
 COUNT_EVERY_SECONDS = 600
@@ -156,6 +158,7 @@ def service_workers(settings: Settings) -> list[Worker]:
         Worker("stops", STOPS_EVERY_SECONDS, stop_due),
         Worker("disabled-people", DISABLED_EVERY_SECONDS, end_disabled),
         Worker("forget-people", FORGET_EVERY_SECONDS, forget_people),
+        Worker("retirement", RETIRE_EVERY_SECONDS, tell_of_retirement),
         Worker("retention", RETAIN_EVERY_SECONDS, retain),
         Worker("mails", MAILS_EVERY_SECONDS, send_mails),
         *shipped,

@@ -22,6 +22,7 @@ KINDS = {
     NoticeKind.STORAGE: "Storage: nearly full, over quota",
     NoticeKind.REQUEST: "Requests for more, and what was decided",
     NoticeKind.GROUP: "Groups: who belongs to them in which role",
+    NoticeKind.SOFTWARE: "Software: a version that I use will be retired",
 }
 
 
