@@ -1,6 +1,7 @@
 # dachub: `make up` on a fresh machine needs only python3 (>= 3.11), git and make.
 PYTHON ?= python3
 ARGS ?=
+BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 SETUP = @$(PYTHON) scripts/environments.py
 # Where the environments really are; expanded when a recipe runs, after they were made.
 BIN = $(realpath .venv)/bin
@@ -28,6 +29,10 @@ test: lint ## Check the code, then run all tests (ARGS="-k name" to choose)
 
 test-kill: test-environments ## Kill every part at random moments of 220 sessions (ARGS="-s" to watch)
 	@DACHUB_KILL_SESSIONS=220 $(BIN)/python -m pytest tests/platform/test_kill.py $(ARGS)
+
+test-images: test-environments ## Build the images and look into them (BASE_IMAGE=NAME; needs docker, podman or buildah)
+	@DACHUB_TEST_BASE_IMAGE="$(BASE_IMAGE)" DACHUB_TEST_CERTIFICATES="$(CERTIFICATES)" \
+		$(BIN)/python -m pytest -v tests/images $(ARGS)
 
 lint: test-environments ## Check style, types and the import rules
 	$(BIN)/ruff check .
