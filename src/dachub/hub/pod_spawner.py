@@ -124,6 +124,8 @@ class PodSpawner(SessionMixin, Pod):
         finally:
             telling.cancel()
         runtime.current().new_machines.note(self.stage)
+        if self.choice is not None and self.choice.environment.is_own:
+            self.log.info("%s runs %s, which is %s", self._log_name, self.image, self.image_id)
         return address
 
     async def stop(self, now: bool = False) -> None:

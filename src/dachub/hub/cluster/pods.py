@@ -98,6 +98,12 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         return found
 
     @property
+    def image_id(self) -> str:
+        """The image that runs, by its digest; empty as long as the cluster does not tell."""
+        statuses = _statuses(self.pod) if self.pod is not None else []
+        return next((str(one.get("imageID", "")) for one in statuses), "")
+
+    @property
     def stage(self) -> Stage:
         """How far the start is."""
         events = list(NotedEvents.by_pod.get(self.pod_name, {}).values())
