@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dachub.deploy.helm import Cluster
+from dachub.deploy.helm import Cluster, DeployFailed
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 PLATFORM = "--selector=component!=singleuser-server"
@@ -59,12 +59,27 @@ def stuck_pods(cluster: Cluster) -> list[str]:
     DeployFailed
     """
     return [
-        f"{pod['metadata']['name']}: {waiting['reason']} {waiting.get('message', '')[:300]}".strip()
+        f"{pod['metadata']['name']}: {waiting['reason']} {_why(cluster, pod, container, waiting)}"
         for pod in cluster.objects("pods", PLATFORM)
         for which in ("initContainerStatuses", "containerStatuses")
         for container in pod["status"].get(which) or []
         if (waiting := container["state"].get("waiting")) and waiting.get("reason") in _STUCK
     ]
+
+
+def _why(
+    cluster: Cluster, pod: dict[str, Any], container: dict[str, Any], waiting: dict[str, Any]
+) -> str:
+    """What the cluster says; of a program that ends again and again, what that said last."""
+    if waiting["reason"] != "CrashLoopBackOff":
+        return str(waiting.get("message", ""))[:300]
+    try:
+        name = pod["metadata"]["name"]
+        return cluster.kubectl(
+            *("logs", name, f"--container={container['name']}", "--previous", "--tail=5")
+        )[-1000:]
+    except DeployFailed:
+        return str(waiting.get("message", ""))[:300]
 
 
 def _workload(one: dict[str, Any]) -> Workload:
