@@ -18,6 +18,8 @@ from dachub.deploy.images import image_tag
 from dachub.deploy.z2jh import public_url, quantity
 from dachub.model.settings import Section
 
+# Proxies in the cluster, and a load balancer or nginx beside it, have addresses of these networks.
+INSIDE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 SHARED_MOUNT = "/srv/dachub"
 # Sections that only say where things are on the operator's machine, or what the chart says itself.
 NOT_FOR_PODS = {"cluster", "tls", "database", "nginx"}
@@ -80,6 +82,7 @@ def site_configuration(settings: Settings) -> dict[str, Any]:
         "host": "0.0.0.0",  # noqa: S104  in a pod, behind network policies
         "behind_proxy": True,
         "public_url": public_url(settings),
+        "trusted_proxies": list(INSIDE),
         **{
             key: value
             for key, value in given.get("listen", {}).items()
