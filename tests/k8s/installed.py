@@ -104,17 +104,19 @@ class Installed:
 
     def deploy(self, *words: str, fails: bool = False) -> str:
         """Run ``dachub deploy`` on this platform's configuration; gives what it printed."""
-        path = self._directory / "dachub.yaml"
-        path.write_text(yaml.safe_dump(self.settings))
         done = subprocess.run(
-            [Path(sys.executable).with_name("dachub"), "deploy", *words, "--config", str(path)],
-            capture_output=True,
-            text=True,
-            timeout=APPLY_SECONDS,
+            self.command(*words), capture_output=True, text=True, timeout=APPLY_SECONDS
         )
         said = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, said
         return said
+
+    def command(self, *words: str) -> list[str]:
+        """``dachub deploy`` on this platform's configuration."""
+        path = self._directory / "dachub.yaml"
+        path.write_text(yaml.safe_dump(self.settings))
+        program = Path(sys.executable).with_name("dachub")
+        return [str(program), "deploy", *words, "--config", str(path)]
 
     def apply(self) -> str:
         """Install or upgrade, and open the way in."""

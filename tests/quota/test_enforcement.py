@@ -175,3 +175,17 @@ async def test_stops_for_other_reasons_are_left_alone(
     await watchman.minutes(3)
     found = await watchman.due(session)
     assert (found.stop_due_at, found.stop_due_reason) == (due, "left-group")
+
+
+async def test_a_stop_for_maintenance_gives_way_to_an_earlier_one(
+    watchman: Watchman, describe: Describe
+) -> None:
+    await give(watchman, 0)
+    session = await runs(watchman, describe)
+    due = watchman.clock.now() + 24 * HOUR
+    await watchman.services.sessions().schedule_stop(session.session_id, due, "maintenance")
+    await watchman.minutes(3)
+    found = await watchman.due(session)
+    assert found.stop_due_reason == "quota"
+    assert found.stop_due_at is not None
+    assert found.stop_due_at < due

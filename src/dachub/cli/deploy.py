@@ -13,13 +13,14 @@ from dachub.cli.options import ConfigOption, InstanceOption, JsonOption
 from dachub.cli.output import print_json
 from dachub.cli.platform import configuration_of
 from dachub.config import Settings
-from dachub.deploy import chart, releases, status, z2jh
+from dachub.deploy import chart, draining, releases, status, z2jh
 from dachub.deploy import nginx as front
 from dachub.deploy.helm import Cluster
 from dachub.model.problems import InvalidInput
 
 app = typer.Typer(help="Put the platform where it is to run.", no_args_is_help=True)
 
+Machine = Annotated[str, typer.Argument(metavar="NODE", help="Its name in the cluster.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -110,6 +111,51 @@ def show_status(
         typer.echo(report.as_text())
     if not report.is_well:
         raise typer.Exit(1)
+
+
+@app.command("drain")
+def drain(
+    machine: Machine,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            "--within",
+            metavar="LENGTH",
+            help="Servers there are stopped after so long, as 30m, 2h or 1d; 2h when not given.",
+            show_default=False,
+        ),
+    ] = None,
+    because: Annotated[
+        str | None, typer.Option("--because", help="What people are told of why.")
+    ] = None,
+    move: Annotated[
+        bool,
+        typer.Option("--drain", help="At the end evict what else is there, by kubectl drain."),
+    ] = False,
+    path: ConfigOption = None,
+    instance: InstanceOption = None,
+) -> None:
+    """Take a machine out of service: nobody new, a notice to who is there, wait until it is empty.
+
+    It can be interrupted and run again: what was told holds.
+    """
+    cluster = _cluster(_settings(path, instance))
+    length = None if within is None else draining.length(within)
+    try:
+        draining.drain(cluster, machine, typer.echo, within=length, because=because, move=move)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"Interrupted; what was told holds. Go on: dachub deploy drain {machine}. "
+            f"Take it back: dachub deploy undrain {machine}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+
+
+@app.command("undrain")
+def undrain(machine: Machine, path: ConfigOption = None, instance: InstanceOption = None) -> None:
+    """Put a machine back into service: servers go on, and their people are told."""
+    draining.undrain(_cluster(_settings(path, instance)), machine, typer.echo)
 
 
 @app.command("remove")

@@ -46,6 +46,12 @@ LIST: Columns[SessionRecord] = {
     "estimate": lambda session: session.end_is_estimate,
     "core-seconds": lambda session: session.core_seconds,
 }
+STOPS: Columns[SessionRecord] = {
+    "session": lambda session: session.session_id,
+    "username": lambda session: session.username,
+    "will stop": lambda session: session.stop_due_at,
+    "because": lambda session: session.stop_due_reason,
+}
 DETAILS: Columns[SessionRecord] = {
     **{name: attrgetter(name) for name in SessionRecord.model_fields},
     "correction": lambda session: session.correction and session.correction.reason,
@@ -59,6 +65,7 @@ CORRECTIONS: Columns[Correction] = {
     "reason": lambda correction: correction.reason,
 }
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Its uuid.")]
+Sessions = Annotated[list[UUID], typer.Argument(metavar="SESSION...", help="Their uuids.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept for ever.")]
 
 
@@ -98,6 +105,34 @@ def show(
     """Show a session as the ledger has it."""
     session = operate(data, lambda factory, by: factory.sessions().show(by, session_id))
     print_one(session, DETAILS, as_json=as_json)
+
+
+@app.command("announce-stop")
+def announce_stop(
+    session_ids: Sessions,
+    at: Annotated[
+        datetime,
+        typer.Option("--at", parser=moment, metavar="TIME", help="Stopped then (UTC)."),
+    ],
+    because: Annotated[str, typer.Option("--because", help="What people are told of why.")] = "",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have sessions stopped because their machine is taken out of service; people are told."""
+    found = operate(
+        data,
+        lambda factory, by: factory.maintenance().announce(by, session_ids, at, because),
+    )
+    print_list(found, STOPS, as_json=as_json, empty="All have ended.")
+
+
+@app.command("withdraw-stop")
+def withdraw_stop(
+    session_ids: Sessions, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Let sessions go on that were to be stopped for their machine's sake; people are told."""
+    found = operate(data, lambda factory, by: factory.maintenance().withdraw(by, session_ids))
+    print_list(found, STOPS, as_json=as_json, empty="None was to be stopped for maintenance.")
 
 
 @app.command("corrections")

@@ -13,10 +13,15 @@ class NoticeKind(StrEnum):
 
     QUOTA = "quota"  # computing time: nearly spent, spent, granted
     STOP = "stop"  # a running server will be stopped, or was
+    MAINTENANCE = "maintenance"  # the same, because its machine is taken out of service
     STORAGE = "storage"  # space: nearly full, over quota
     REQUEST = "request"  # somebody asked for more, and what became of it
     GROUP = "group"  # memberships, roles, limits
     SOFTWARE = "software"  # versions of environments that go
+
+
+ALWAYS_IN_PORTAL = frozenset({NoticeKind.STOP, NoticeKind.MAINTENANCE})
+"""Kinds that nobody can keep out of the portal: unsaved work is at stake."""
 
 
 class Severity(StrEnum):

@@ -53,6 +53,7 @@ class EndReason(StrEnum):
     LEFT_GROUP = "left-group"
     DISABLED = "disabled"
     QUOTA = "quota"
+    MAINTENANCE = "maintenance"
 
 
 class SessionDescription(BaseModel):
@@ -196,6 +197,16 @@ class SessionRecord(BaseModel):
     reported_ended_at: datetime | None = Field(
         default=None, description="What was reported, where a correction says otherwise"
     )
+
+    def goes_on_until(self, moment: datetime) -> bool:
+        """Whether it has no notice for another reason that ends it by then.
+
+        A stop for maintenance gives way to an earlier one: whoever takes that back says again
+        what is due.
+        """
+        return self.stop_due_at is None or (
+            self.stop_due_reason == EndReason.MAINTENANCE and moment < self.stop_due_at
+        )
 
     @property
     def is_void(self) -> bool:

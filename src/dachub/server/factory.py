@@ -57,6 +57,7 @@ class Factory:
         self.ledger = accounting.ledger
         self.sessions = accounting.sessions
         self.corrections = accounting.corrections
+        self.maintenance = partial(accounting.maintenance, notices.notices())
         self.usage = accounting.usage
         self.figures = accounting.figures
         self.reconciler = accounting.reconciler

@@ -86,9 +86,10 @@ async def notice_leavers(process: Process) -> str:
         left = await services.groups().left({session.username for session in running})
         for session in running:
             gone = (session.username, session.group) in left
-            if gone and session.stop_due_at is None:
+            due_at = process.clock.now() + grace
+            if gone and session.goes_on_until(due_at):
                 await services.sessions().schedule_stop(
-                    session.session_id, process.clock.now() + grace, EndReason.LEFT_GROUP
+                    session.session_id, due_at, EndReason.LEFT_GROUP
                 )
                 noticed += 1
             elif not gone and session.stop_due_reason == EndReason.LEFT_GROUP:

@@ -50,12 +50,14 @@ BY = Principal("service:first-start", PrincipalKind.OPERATOR)
 
 
 async def reconcile(process: Process) -> str:
-    """Compare the ledger with the servers the hub knows; give notice to those who left a group."""
+    """Compare the ledger with the servers the hub knows; tell who must or had to stop, and why."""
     listed_at = process.clock.now()
     active = await process.hub.active_servers()
     async with process.factory() as services:
         outcome = await services.reconciler().run(active, listed_at)
     leavers = await notice_leavers(process)
+    async with process.factory() as services:
+        await services.maintenance().tell_stopped()
     await stop_servers_of_disabled(process, {server.username for server in active})
     return f"{outcome.summary()}; {leavers}"
 

@@ -2,6 +2,7 @@
 
 from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.ledger import Ledger
+from dachub.accounting.services.maintenance import MaintenanceService
 from dachub.accounting.services.reconcile import Reconciler
 from dachub.accounting.services.sessions import SessionService
 from dachub.accounting.services.usage import UsageService
@@ -12,6 +13,7 @@ __all__ = [
     "Accounting",
     "CorrectionService",
     "Ledger",
+    "MaintenanceService",
     "Reconciler",
     "SessionService",
     "UsageService",

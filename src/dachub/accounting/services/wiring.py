@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dachub.accounting.services.corrections import CorrectionService
 from dachub.accounting.services.figures import FigureService
 from dachub.accounting.services.ledger import Ledger
+from dachub.accounting.services.maintenance import MaintenanceService
 from dachub.accounting.services.reconcile import Reconciler
 from dachub.accounting.services.sessions import SessionService
 from dachub.accounting.services.usage import UsageService
@@ -19,6 +20,7 @@ from dachub.accounting.store.usage import UsageStore
 from dachub.accounting.store.workers import WorkerStore
 from dachub.directory.services import Directory
 from dachub.infra.clock import Clock
+from dachub.notices.services import NoticeService
 
 
 class Accounting:
@@ -59,6 +61,12 @@ class Accounting:
             self._corrections,
             self._directory.audit(),
             self._clock,
+        )
+
+    def maintenance(self, notices: NoticeService) -> MaintenanceService:
+        """Stops of servers whose machine is taken out of service."""
+        return MaintenanceService(
+            self.ledger(), self.sessions(), notices, self._directory.audit(), self._clock
         )
 
     def usage(self) -> UsageService:

@@ -38,7 +38,12 @@ State = Literal["requested", "running", "ended"]
 
 AT_ONCE = 5000
 """Sessions that are read in one go where all of a period are wanted."""
-SCHEDULED = (EndReason.LEFT_GROUP, EndReason.DISABLED, EndReason.QUOTA)
+SCHEDULED = (
+    EndReason.LEFT_GROUP,
+    EndReason.DISABLED,
+    EndReason.QUOTA,
+    EndReason.MAINTENANCE,
+)
 
 _SEGMENT = tuple(field.name for field in fields(Segment))
 _END = ("ended_at", "end_reason", "stop_due_at", "stop_due_reason")

@@ -9,6 +9,7 @@ from dachub.directory.models import Principal, PrincipalKind
 from dachub.directory.services.text import clean, clean_lines
 from dachub.infra.clock import Clock
 from dachub.model.notices import (
+    ALWAYS_IN_PORTAL,
     Notice,
     NoticeCount,
     NoticeKind,
@@ -191,7 +192,7 @@ class NoticeService:
         _require_person(by)
         if by.kind is PrincipalKind.SERVER:
             raise PermissionDenied("A server's own token cannot choose; use the portal.")
-        if wish.kind is NoticeKind.STOP and not wish.portal:
+        if wish.kind in ALWAYS_IN_PORTAL and not wish.portal:
             raise InvalidInput(
                 "That a server will be stopped is always told in the portal: unsaved work is at "
                 "stake. You can do without the e-mail."

@@ -261,8 +261,8 @@ class EnforcementService:
                 if session.stop_due_reason == EndReason.QUOTA:
                     await self._withdraw(session)
                     withdrawn += 1
-            elif session.stop_due_at is None:
-                await self._schedule(session, now + timedelta(seconds=notice_seconds))
+            elif session.goes_on_until(due_at := now + timedelta(seconds=notice_seconds)):
+                await self._schedule(session, due_at)
                 counting[session.session_id] = passed
                 given += 1
             elif session.stop_due_reason == EndReason.QUOTA:

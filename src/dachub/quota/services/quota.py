@@ -11,7 +11,7 @@ from dachub.directory.models import Contacts, Principal, PrincipalKind
 from dachub.directory.services import AuditService, GroupService, PeopleService
 from dachub.infra.clock import Clock
 from dachub.model.allocations import MemberBalance
-from dachub.model.notices import Notice, NoticeKind
+from dachub.model.notices import Notice, NoticeKind, Severity
 from dachub.model.people import Role
 from dachub.model.problems import ChoiceRefused, DachubError, NotFound
 from dachub.model.queue import Place
@@ -44,6 +44,7 @@ FORECAST_TOLD_SECONDS = 24 * 3600
 WHY_STOPPED: Mapping[str, str] = {
     "": "an administrator wants it so",
     EndReason.QUOTA: "the computing time that you may use on its group is used up",
+    EndReason.MAINTENANCE: "the machine that it runs on is taken out of service",
     EndReason.LEFT_GROUP: "you no longer belong to its group",
 }
 """What lasts longer is not worth a word at the start."""
@@ -360,8 +361,11 @@ class QuotaService:
 def _still_holds(notice: Notice, balances: Mapping[str, Sequence[GroupBalance]]) -> bool:
     """Whether a notice says more of now than what else is on the start page.
 
-    Stops to come are told from the sessions themselves. What was spent is past where all is well.
+    Stops to come are told from the sessions themselves; of notices of maintenance they are the
+    urgent ones. What was spent is past where all is well.
     """
+    if notice.kind is NoticeKind.MAINTENANCE:
+        return notice.severity is not Severity.URGENT
     if notice.kind is NoticeKind.STOP:
         return False
     if notice.kind is not NoticeKind.QUOTA or not notice.group:

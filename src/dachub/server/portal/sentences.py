@@ -42,6 +42,8 @@ SENTENCES = {
     "request-withdrawn": "took back a request for {whom}",
     "start-refused": "could not start a server on {group}",
     "stop-requested": "had a server of {person} on {group} stopped",
+    "maintenance-announced": "has a server of {person} on {group} stopped, for its machine's sake",
+    "maintenance-withdrawn": "lets a server of {person} on {group} go on; its machine stays",
     "quota-warned": "told {whom} that {used} of {allowed} are used",
     "quota-grace": "began the grace of {whom}: {used} of {allowed} are used",
     "quota-closed": "refuses new servers of {whom}: {used} of {allowed} are used",

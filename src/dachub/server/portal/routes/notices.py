@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from dachub.model.notices import NoticeKind, NoticePreference
+from dachub.model.notices import ALWAYS_IN_PORTAL, NoticeKind, NoticePreference
 from dachub.server.api.parameters import MAX_ID
 from dachub.server.dependencies import Services
 from dachub.server.portal.forms import Fields, Submitted
@@ -18,6 +18,7 @@ router = APIRouter(prefix="/notices", include_in_schema=False)
 READ_PER_PAGE = 25
 KINDS = {
     NoticeKind.STOP: "A server of mine will be stopped, or was",
+    NoticeKind.MAINTENANCE: "The machine of a server of mine is taken out of service",
     NoticeKind.QUOTA: "Computing time: nearly spent, spent, granted",
     NoticeKind.STORAGE: "Storage: nearly full, over quota",
     NoticeKind.REQUEST: "Requests for more, and what was decided",
@@ -50,6 +51,7 @@ async def notices(
         older=shown[-1].notice_id if len(read.notices) > READ_PER_PAGE else None,
         paged=before is not None,
         kinds=KINDS,
+        always=ALWAYS_IN_PORTAL,
         wishes={wish.kind: wish for wish in await service.preferences(visit.caller)},
         address_known=bool(person.email),
         sends_mails=visit.process.settings.mail is not None,
@@ -82,7 +84,7 @@ async def prefer(visit: Visitor, form: Submitted) -> Response:
         for kind in NoticeKind:
             wish = NoticePreference(
                 kind=kind,
-                portal=kind is NoticeKind.STOP or f"{kind}-portal" in form.values,
+                portal=kind in ALWAYS_IN_PORTAL or f"{kind}-portal" in form.values,
                 email=f"{kind}-email" in form.values,
             )
             await factory.notices().prefer(visit.caller, wish)
