@@ -27,6 +27,7 @@ from dachub.model.site import Size
 from dachub.model.software import Environment
 
 TOKEN = "hub-token-of-the-test"
+METRICS_TOKEN = "metrics-token-of-the-test"
 GIB = 1024**3
 SIZES = (
     Size(name="small", title="Small", milli_cores=1000, memory_bytes=2 * GIB),
@@ -129,6 +130,7 @@ class RunningHub:
                     "DACHUB_HUB_SETTINGS": str(path),
                     "DACHUB_HUB_TOKEN": TOKEN,
                     "DACHUB_SERVICE_TOKEN": "service-token-of-the-test",
+                    "DACHUB_METRICS_TOKEN": METRICS_TOKEN,
                     "DACHUB_OIDC_CLIENT_SECRET": "secret-of-the-test",
                     "CONFIGPROXY_AUTH_TOKEN": "proxy-token-of-the-test",
                     "JUPYTERHUB_CRYPT_KEY": "0" * 64,

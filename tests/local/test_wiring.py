@@ -37,7 +37,6 @@ def test_the_service_is_told_the_secrets_it_needs_and_where_the_outbox_lies(
     told = service(data).environment
     assert told["DACHUB_SMTP_PASSWORD"] == "a-password"
     assert told["DACHUB_METRICS_TOKEN"] == "a-token-of-the-tests"
-    assert told["DACHUB_OUTBOX_FILE"] == str(data / "hub" / "outbox.sqlite")
 
 
 def test_what_is_not_configured_is_not_told(

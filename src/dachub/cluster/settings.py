@@ -115,6 +115,24 @@ class InsideDatabaseSettings(Section):
     )
 
 
+class WatchingSettings(Section):
+    """The cluster's Prometheus and Grafana."""
+
+    namespace: DnsName = Field(
+        default="monitoring", description="Where Prometheus runs: it may ask hub and service"
+    )
+    operator: bool = Field(
+        default=False,
+        description="Make ServiceMonitors and a PrometheusRule, for the Prometheus operator",
+    )
+    labels: dict[str, str] = Field(
+        default={}, description="Labels by which that Prometheus finds them, such as release"
+    )
+    dashboard: bool = Field(
+        default=False, description="Make a ConfigMap with the dashboard, for Grafana's sidecar"
+    )
+
+
 class ClusterSettings(Section):
     """A Kubernetes cluster; not needed on one machine."""
 
@@ -143,6 +161,9 @@ class ClusterSettings(Section):
     database: InsideDatabaseSettings = Field(
         default=InsideDatabaseSettings(),
         description="PostgreSQL in the cluster, where database.url names no other",
+    )
+    watching: WatchingSettings = Field(
+        default=WatchingSettings(), description="The cluster's Prometheus and Grafana"
     )
     hub: HubChartSettings = Field(
         default=HubChartSettings(), description="The Zero to JupyterHub chart beside ours"

@@ -61,6 +61,7 @@ def values(settings: Settings) -> dict[str, Any]:
         "replicas": cluster.replicas,
         "hub": {"publicUrl": public_url(settings)},
         "database": _database(settings),
+        "metrics": _metrics(settings),
     }
     if cluster.homes.claim is not None:
         ours["storage"] = {
@@ -119,6 +120,18 @@ def _database(settings: Settings) -> dict[str, Any]:
     if inside.storage_class is not None:
         volume["storageClass"] = inside.storage_class
     return {"kind": "inside", "inside": {"volume": volume}}
+
+
+def _metrics(settings: Settings) -> dict[str, Any]:
+    watching = settings.cluster.watching
+    read_by_operator = {"enabled": watching.operator, "labels": watching.labels}
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": watching.namespace}}
+    return {
+        "serviceMonitor": read_by_operator,
+        "rules": read_by_operator,
+        "dashboard": {"enabled": watching.dashboard},
+        "from": [{"namespaceSelector": namespace}],
+    }
 
 
 def site_secrets(settings: Settings) -> dict[str, str]:

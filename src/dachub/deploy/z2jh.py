@@ -117,6 +117,7 @@ def _hub(settings: Settings) -> Values:
             "DACHUB_HUB_SETTINGS": SETTINGS_FILE,
             "DACHUB_HUB_TOKEN": _secret(SECRET, "hub-token"),
             "DACHUB_SERVICE_TOKEN": _secret(SECRET, "service-token"),
+            "DACHUB_METRICS_TOKEN": _secret(SECRET, "metrics-token"),
             **(
                 {"DACHUB_OIDC_CLIENT_SECRET": _secret(SITE_SECRET, "oidc-client-secret")}
                 if settings.login.openid is not None
@@ -127,7 +128,15 @@ def _hub(settings: Settings) -> Values:
             {"name": "dachub-outbox", "persistentVolumeClaim": {"claimName": OUTBOX_CLAIM}}
         ],
         "extraVolumeMounts": [{"name": "dachub-outbox", "mountPath": STATE}],
+        "networkPolicy": {"ingress": _from_prometheus(settings)},
     }
+
+
+def _from_prometheus(settings: Settings) -> list[Values]:
+    namespace = {
+        "matchLabels": {"kubernetes.io/metadata.name": settings.cluster.watching.namespace}
+    }
+    return [{"from": [{"namespaceSelector": namespace}], "ports": [{"port": "http"}]}]
 
 
 def _proxy(settings: Settings) -> Values:

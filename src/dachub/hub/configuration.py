@@ -25,6 +25,8 @@ from dachub.hub.settings import HubSettings
 from dachub.model.names import USERNAME_PATTERN
 
 SETTINGS_VARIABLE = "DACHUB_HUB_SETTINGS"
+METRICS_TOKEN = "DACHUB_METRICS_TOKEN"  # noqa: S105  the variable's name
+WATCHER = "prometheus"
 USE_PORTAL = f"access:services!service={SERVICE}"
 NO_LIMIT = 0
 # Far more than a cluster is ever asked for at once.
@@ -56,6 +58,7 @@ def configure(c: Any) -> None:
     _login(c, settings)
     _servers(c, settings)
     _services(c, settings)
+    _watched(c)
     _pages(c, settings)
 
 
@@ -177,6 +180,15 @@ def _services(c: Any, settings: HubSettings) -> None:
             ],
         },
     ]
+
+
+def _watched(c: Any) -> None:
+    """Let Prometheus read ``/hub/metrics`` with the token that the service's figures want too."""
+    if token := os.environ.get(METRICS_TOKEN):
+        watcher = {"name": WATCHER, "api_token": token, "display": False}
+        role = {"name": WATCHER, "services": [WATCHER], "scopes": ["read:metrics"]}
+        c.JupyterHub.services = [*c.JupyterHub.services, watcher]
+        c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, role]
 
 
 def _culler(c: Any, idle_seconds: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
+from dachub.hub import meters
 from dachub.hub.clock import now
 from dachub.hub.cluster.progress import NewMachines
 from dachub.hub.delivery import Delivery
@@ -26,11 +27,13 @@ from dachub.hub.queue import ASKED_EVERY_SECONDS, Gate, Queue
 from dachub.hub.service import Service
 from dachub.hub.settings import HubSettings, OpenIDSettings
 from dachub.model.logfiles import is_past
+from dachub.model.problems import Unavailable
 from dachub.model.sessions import EndReason
 
 log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 86_400.0
+MEASURE_SECONDS = 10.0
 
 
 @runtime_checkable
@@ -114,6 +117,7 @@ class Runtime:
             ),
             self._every(ASKED_EVERY_SECONDS, self.queue.ask),
             self._every(PRUNE_SECONDS, self.prune),
+            self._every(MEASURE_SECONDS, self.measure),
         ):
             task = asyncio.create_task(work)
             self._tasks.add(task)
@@ -134,6 +138,14 @@ class Runtime:
         if self.settings.machine is not None:
             directory, days = self.settings.machine.log_directory, self.settings.log_days
             await asyncio.to_thread(_remove_old, directory, days)
+
+    async def measure(self) -> None:
+        """Look at the outbox, for Prometheus."""
+        try:
+            meters.OUTBOX.show(await self.outbox.storage.status())
+        except Unavailable:
+            meters.OUTBOX.show(None)
+            raise
 
     async def heartbeat(self, app: Any) -> None:
         """Note which servers are alive."""

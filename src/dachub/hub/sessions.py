@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import PurePath
@@ -14,7 +15,7 @@ from jupyterhub.utils import maybe_future, utcnow
 from pydantic import ValidationError
 from tornado import web  # type: ignore[attr-defined]
 
-from dachub.hub import environment, runtime, starts
+from dachub.hub import environment, meters, runtime, starts
 from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
 from dachub.hub.queue import Waiting
@@ -219,22 +220,8 @@ class SessionMixin(Base):  # type: ignore[misc]
     async def start(self) -> Any:
         """Ask whether the server may start, start it, and return when it answers."""
         begin_request()
-        try:
-            # Asked first: who must make room may start a rescue session also where no time is left.
-            return await self._start_session(await self.trouble())
-        except HomeFull as full:
-            self.log.warning("%s found no room: %s", self._log_name, full.message)
-            starts.tell_failure(self.user.name, self.session, full)
-            await super().stop(now=True)
-            await self._end(EndReason.FAILED, seen=True)
-            self.session = None
-            return await self._rescue(full.message)
-        except DachubError as error:
-            starts.tell_failure(self.user.name, self.session, error)
-            raise shown(error) from error
-        except Exception as error:
-            starts.tell_failure(self.user.name, self.session, error)
-            raise
+        with meters.counted():
+            return await self._start()
 
     async def poll(self) -> int | None:
         """``None`` while the server lives."""
@@ -272,6 +259,24 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     # Inside
 
+    async def _start(self) -> Any:
+        try:
+            # Asked first: who must make room may start a rescue session also where no time is left.
+            return await self._start_session(await self.trouble())
+        except HomeFull as full:
+            self.log.warning("%s found no room: %s", self._log_name, full.message)
+            starts.tell_failure(self.user.name, self.session, full)
+            await super().stop(now=True)
+            await self._end(EndReason.FAILED, seen=True)
+            self.session = None
+            return await self._rescue(full.message)
+        except DachubError as error:
+            starts.tell_failure(self.user.name, self.session, error)
+            raise shown(error) from error
+        except Exception as error:
+            starts.tell_failure(self.user.name, self.session, error)
+            raise
+
     async def _rescue(self, reason: str) -> Any:
         try:
             return await self._start_session(reason)
@@ -292,6 +297,7 @@ class SessionMixin(Base):  # type: ignore[misc]
             self.mem_limit = self.choice.size.memory_bytes
             await live.outbox.requested(self.session)
         starts.tell(starts.Action.REQUESTED, self.session)
+        decided_at = time.monotonic()
         limit_seconds = live.settings.servers.start_timeout_seconds
         async with live.start_gate.turn(waiting):
             waiting.over()
@@ -316,6 +322,7 @@ class SessionMixin(Base):  # type: ignore[misc]
                 ) from error
         self.started_at = await live.outbox.started(self.session, now())
         starts.tell(starts.Action.STARTED, self.session)
+        meters.START_SECONDS.observe(time.monotonic() - decided_at)
         return address
 
     async def _turn(

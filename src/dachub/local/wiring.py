@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 import dachub.hub
 from dachub.config import (
     METRICS_TOKEN,
+    OPENID_CLIENT_SECRET,
     SMTP_PASSWORD,
     Settings,
     metrics_token,
@@ -184,7 +185,6 @@ def service_child(
             "DACHUB_PUBLIC_URL": endpoints.public_url,
             "DACHUB_SERVICE_PORT": str(endpoints.service_port),
             "DACHUB_LOG_FILE": str(layout.logs / "service.json"),
-            "DACHUB_OUTBOX_FILE": str(layout.outbox),
             "DACHUB_PORTAL_SECRET": layout.secret("portal-secret"),
             **{name: secret for name, secret in secrets.items() if secret},
         },
@@ -210,8 +210,11 @@ def hub_child(
         # JupyterHub wants it as hexadecimal digits in this variable.
         "JPY_COOKIE_SECRET": layout.secret("cookie-secret"),
     }
-    if client_secret := openid_client_secret(settings):
-        environment["DACHUB_OIDC_CLIENT_SECRET"] = client_secret
+    secrets = {
+        OPENID_CLIENT_SECRET: openid_client_secret(settings),
+        METRICS_TOKEN: metrics_token(settings),
+    }
+    environment |= {name: secret for name, secret in secrets.items() if secret}
     configuration = Path(dachub.hub.__path__[0]) / "jupyterhub_config.py"
     return ChildSpec(
         command=[sys.executable, "-m", "jupyterhub", "-f", str(configuration)],

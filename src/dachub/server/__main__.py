@@ -60,7 +60,6 @@ class Environment(BaseModel):
     """How long to go on taking requests once told to end, until nobody sends any here."""
     work: Work | Literal["all"] = "all"
     log_file: Path | None = None
-    outbox_file: Path | None = None
     admin_password: str = Field(default="", repr=False)
 
     @classmethod
@@ -129,7 +128,7 @@ def main() -> int:
     workers = Workers(
         process, workers_of(settings, kinds), admin_password=environment.admin_password
     )
-    app = create_app(process, workers=workers, outbox=environment.outbox_file)
+    app = create_app(process, workers=workers)
     # All that is there by now stays. The collector would look through it every so often, in the
     # middle of a request, for a tenth of a second.
     gc.collect()

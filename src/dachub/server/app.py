@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -28,17 +27,13 @@ the same key and contents when no answer came: it is done once, and answered as 
 """
 
 
-def create_app(
-    process: Process, *, workers: Workers | None = None, outbox: Path | None = None
-) -> FastAPI:
+def create_app(process: Process, *, workers: Workers | None = None) -> FastAPI:
     """The application on top of ``process``.
 
     Parameters
     ----------
     workers
         Run while the application does; without them nothing happens but answers.
-    outbox
-        The hub's outbox, where it lies on this machine: its depth is one of the metrics.
     """
 
     @asynccontextmanager
@@ -62,7 +57,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.process = process
-    app.state.meters = meters = Meters(process, outbox)
+    app.state.meters = meters = Meters(process)
     app.include_router(api, prefix=API)
     app.include_router(metrics.router, prefix=PREFIX)
     app.include_router(login.router, prefix=PREFIX)

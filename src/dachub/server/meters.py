@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 from prometheus_client import (
@@ -27,22 +26,26 @@ from starlette.types import Scope
 
 from dachub import __version__
 from dachub.accounting.services.figures import Figures
+from dachub.accounting.services.reconcile import WORKER as RECONCILE
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.model.problems import DachubError
 from dachub.model.queue import WaitsFor
+from dachub.model.storage import StorageArea
 from dachub.model.units import MILLI_CORES_PER_CORE, SECONDS_PER_HOUR, core_hours
 from dachub.notices.models import MailCounts
+from dachub.quota.services.enforcement import WORKER as ENFORCE
 from dachub.quota.services.figures import QuotaFigures
 from dachub.server.auth import API
 from dachub.server.factory import Process
-from dachub.server.outbox import OutboxStatus, outbox_status
-from dachub.server.status import LeaderStatus, leaders_of
+from dachub.server.status import DatabaseStatus, LeaderStatus, database_status, leaders_of
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 KEPT_SECONDS = 5
 ANSWER_SECONDS = 3
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+BACKUP = "backup"
+"""Under this name whoever made a backup records it, as workers record their work."""
 WATCHER = Principal("metrics", PrincipalKind.OPERATOR)
 
 log = structlog.get_logger(__name__)
@@ -58,22 +61,16 @@ class Snapshot:
     figures: Figures | None
     quotas: QuotaFigures | None
     mails: MailCounts
-    outbox: OutboxStatus | None
+    database: DatabaseStatus
     leaders: Sequence[LeaderStatus]
+    oldest_samples: Mapping[StorageArea, datetime]
 
 
 class Meters:
-    """The meters of one process.
+    """The meters of one process."""
 
-    Parameters
-    ----------
-    outbox
-        The hub's outbox, where it lies on this machine.
-    """
-
-    def __init__(self, process: Process, outbox: Path | None = None) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
-        self._outbox = outbox
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Histogram(
@@ -103,11 +100,10 @@ class Meters:
         return generate_latest(self._registry) + generate_latest(shown)
 
     async def _read(self, now: datetime) -> Snapshot:
-        outbox = None
-        if self._outbox is not None:
-            outbox = await asyncio.to_thread(outbox_status, self._outbox)
         figures, quotas, mails = None, None, MailCounts()
         leaders: list[LeaderStatus] = []
+        oldest_samples: Mapping[StorageArea, datetime] = {}
+        database = await database_status(self._process)
         try:
             self._process.require_database()
             async with asyncio.timeout(ANSWER_SECONDS), self._process.factory() as services:
@@ -115,9 +111,10 @@ class Meters:
                 quotas = await services.quota_figures().read(WATCHER)
                 mails = await services.mails().counts()
                 leaders = await leaders_of(services)
+                oldest_samples = await services.storage().oldest_samples()
         except (SQLAlchemyError, DachubError, OSError, TimeoutError) as error:
             log.warning("no figures: the database does not answer", error=type(error).__name__)
-        return Snapshot(now, figures, quotas, mails, outbox, leaders)
+        return Snapshot(now, figures, quotas, mails, database, leaders, oldest_samples)
 
 
 class _Shown(Collector):
@@ -145,9 +142,15 @@ def _families(process: Process, snapshot: Snapshot) -> Iterable[Metric]:
         "dachub_database_up", "Whether the database answers", {(): snapshot.figures is not None}
     )
     yield from _of_workers(snapshot.leaders)
-    if snapshot.outbox is not None:
-        yield from _of_the_outbox(snapshot.outbox, snapshot.at)
     if snapshot.figures is not None:
+        yield from _of_the_database(snapshot.database)
+        yield from _of_runs(snapshot.figures)
+        yield _gauge(
+            "dachub_storage_oldest_sample_timestamp_seconds",
+            "When the place was measured whose last sample is the oldest",
+            {(area.value,): at.timestamp() for area, at in snapshot.oldest_samples.items()},
+            "area",
+        )
         yield from _of_the_ledger(snapshot.figures, process.started_at, snapshot.at)
     if snapshot.quotas is not None:
         yield from _of_quotas(snapshot.quotas)
@@ -186,22 +189,38 @@ def _of_workers(leaders: Sequence[LeaderStatus]) -> Iterable[Metric]:
     )
 
 
-def _of_the_outbox(outbox: OutboxStatus, now: datetime) -> Iterable[Metric]:
-    yield _gauge(
-        "dachub_outbox_waiting", "Letters of the hub not yet delivered", {(): outbox.waiting}
-    )
-    yield _gauge(
-        "dachub_outbox_refused", "Letters of the hub that were refused for ever",
-        {(): outbox.refused},
-    )  # fmt: skip
-    oldest = 0.0 if outbox.oldest_at is None else (now - outbox.oldest_at).total_seconds()
-    yield _gauge(
-        "dachub_outbox_oldest_seconds", "Age of the oldest letter that waits",
-        {(): max(0.0, oldest)},
-    )  # fmt: skip
+def _of_the_database(database: DatabaseStatus) -> Iterable[Metric]:
+    for name, text, value in (
+        ("dachub_database_size_bytes", "Size of the service's database", database.size_bytes),
+        (
+            "dachub_database_connections",
+            "Open connections of the database's server",
+            database.connections,
+        ),
+        ("dachub_database_connections_max", "How many it takes", database.connections_max),
+    ):
+        if value is not None:
+            yield _gauge(name, text, {(): value})
+
+
+def _of_runs(figures: Figures) -> Iterable[Metric]:
+    if enforced := figures.runs.get(ENFORCE):
+        yield _gauge(
+            "dachub_enforcement_held",
+            "Whether nothing is enforced because figures are in doubt",
+            {(): not enforced.is_clean},
+        )
+    if backup := figures.runs.get(BACKUP):
+        yield _gauge(
+            "dachub_backup_succeeded_timestamp_seconds",
+            "When the last backup succeeded",
+            {(): backup.succeeded_at.timestamp()},
+        )
 
 
 def _of_the_ledger(figures: Figures, started_at: datetime, now: datetime) -> Iterable[Metric]:
+    compared = figures.runs.get(RECONCILE)
+    reconciled_at = compared.succeeded_at if compared else started_at
     yield _gauge("dachub_sessions", "Sessions that start or run", figures.sessions, "state", "size")
     yield _gauge(
         "dachub_core_hours_today",
@@ -222,7 +241,7 @@ def _of_the_ledger(figures: Figures, started_at: datetime, now: datetime) -> Ite
     yield _gauge(
         "dachub_reconciler_age_seconds",
         "Time since ledger and hub were last compared, or else since the service started",
-        {(): max(0.0, (now - (figures.reconciled_at or started_at)).total_seconds())},
+        {(): max(0.0, (now - reconciled_at).total_seconds())},
     )
 
 

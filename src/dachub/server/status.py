@@ -37,7 +37,8 @@ class DatabaseStatus(BaseModel):
     answers: bool
     version: str = ""
     size_bytes: int | None = None
-    connections: int | None = None
+    connections: int | None = Field(default=None, description="Open ones, whoever's they are")
+    connections_max: int | None = None
 
 
 class HubStatus(BaseModel):
@@ -93,7 +94,7 @@ async def require_answer(process: Process) -> None:
 
 async def status_of(process: Process) -> ServiceStatus:
     """Ask every part how it is; one that does not answer is told, never raised."""
-    database, hub = await asyncio.gather(_database(process), _hub(process))
+    database, hub = await asyncio.gather(database_status(process), _hub(process))
     people = running = reconciled_at = enforced = None
     led: list[LeaderStatus] = []
     if database.answers:
@@ -142,7 +143,8 @@ def _ails(leader: LeaderStatus) -> bool:
     return leader.stands_still or any(worker.failures for worker in leader.workers)
 
 
-async def _database(process: Process) -> DatabaseStatus:
+async def database_status(process: Process) -> DatabaseStatus:
+    """Ask the database how it is; one that does not answer is told, never raised."""
     try:
         await require_answer(process)
         async with process.engine.connect() as connection:
@@ -150,14 +152,22 @@ async def _database(process: Process) -> DatabaseStatus:
                 await connection.execute(
                     text(
                         "select current_setting('server_version'), pg_database_size(oid),"
-                        " (select count(*) from pg_stat_activity where datid = oid)"
+                        " (select count(*) from pg_stat_activity"
+                        " where backend_type = 'client backend'),"
+                        " current_setting('max_connections')::int"
                         " from pg_database where datname = current_database()"
                     )
                 )
             ).one()
     except (Unavailable, SQLAlchemyError, OSError):
         return DatabaseStatus(answers=False)
-    return DatabaseStatus(answers=True, version=row[0], size_bytes=row[1], connections=row[2])
+    return DatabaseStatus(
+        answers=True,
+        version=row[0],
+        size_bytes=row[1],
+        connections=row[2],
+        connections_max=row[3],
+    )
 
 
 async def _hub(process: Process) -> HubStatus:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from dachub.accounting.services.reconcile import WORKER as RECONCILE
+from dachub.accounting.models import WorkerRun
 from dachub.accounting.services.usage import UsageService
 from dachub.accounting.store.sessions import SessionStore
 from dachub.accounting.store.workers import WorkerStore
@@ -26,13 +26,13 @@ class Figures:
         (state, size) -> how many sessions start or run.
     today
         Usage since midnight (UTC), a row for each group that used anything.
-    reconciled_at
-        When ledger and hub were last compared.
+    runs
+        When each background worker last did its work and what it found, by name.
     """
 
     sessions: Mapping[tuple[str, ...], int]
     today: tuple[UsageRow, ...]
-    reconciled_at: datetime | None
+    runs: Mapping[str, WorkerRun]
 
 
 class FigureService:
@@ -59,9 +59,8 @@ class FigureService:
         today = await self._usage.report(
             by, since=midnight, until=midnight + timedelta(days=1), dimensions=["group"]
         )
-        reconciled = await self._workers.last(RECONCILE)
         return Figures(
             sessions=await self._sessions.count_open(),
             today=tuple(today.rows),
-            reconciled_at=reconciled.succeeded_at if reconciled else None,
+            runs={run.name: run for run in await self._workers.all()},
         )

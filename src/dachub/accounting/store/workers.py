@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,10 +43,10 @@ class WorkerStore:
 
     async def all(self) -> list[WorkerRun]:
         """The last success of every worker, by name."""
-        return await self._runs(func.true())
+        return await self._runs(true())
 
-    async def _runs(self, condition: object) -> list[WorkerRun]:
+    async def _runs(self, condition: ColumnElement[bool]) -> list[WorkerRun]:
         rows = await self._session.scalars(
-            select(WorkerRunRow).where(condition).order_by(WorkerRunRow.name)  # type: ignore[arg-type]
+            select(WorkerRunRow).where(condition).order_by(WorkerRunRow.name)
         )
         return [WorkerRun(row.name, row.succeeded_at, row.outcome, row.is_clean) for row in rows]

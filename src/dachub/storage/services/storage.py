@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from dachub.directory.models import Principal, PrincipalKind
@@ -255,6 +255,10 @@ class StorageService:
     async def note_present(self, area: StorageArea, owners: Collection[str]) -> None:
         """Note which places of an area there are; of others the past stays."""
         await self._store.note_absent(area, owners)
+
+    async def oldest_samples(self) -> Mapping[StorageArea, datetime]:
+        """When the place was measured whose last sample is the oldest, by area."""
+        return await self._store.oldest_samples()
 
     async def thin(self) -> int:
         """Forget what is neither the last of its hour nor, after 30 days, of its day.

@@ -46,6 +46,15 @@ class PlaceStore:
         )
         return [_place(place, sample) for place, sample in rows]
 
+    async def oldest_samples(self) -> dict[StorageArea, datetime]:
+        """Of each area the oldest of its places' last samples."""
+        rows = await self._session.execute(
+            select(PlaceRow.area, func.min(PlaceRow.sampled_at))
+            .where(PlaceRow.present, PlaceRow.sampled_at.is_not(None))
+            .group_by(PlaceRow.area)
+        )
+        return {StorageArea(area): oldest_at for area, oldest_at in rows if oldest_at is not None}
+
     async def lock(self, area: StorageArea, owner: str) -> None:
         """Hold a place that is there until the transaction ends."""
         await self._session.execute(
