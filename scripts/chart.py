@@ -34,7 +34,9 @@ database-superuser-password, admin-password, metrics-token |
 | PVC `dachub-outbox` | events that the hub keeps until the service has them |
 | NetworkPolicies | each part reaches what it needs and no more; people's servers reach the \
 service, never the database |
-| PodDisruptionBudget, PriorityClasses, ServiceMonitor | as the values say |
+| PodDisruptionBudget, PriorityClasses | as the values say |
+| ServiceMonitors `dachub`, `dachub-hub`, PrometheusRule, ConfigMap `dachub-dashboard` \
+| [monitoring](monitoring.md), as the values say |
 
 All pods run without root, on a read-only root file system, without capabilities, and pass the
 *restricted* pod security standard. None gets a token for the cluster but the storage pod with
@@ -120,7 +122,7 @@ def schema() -> str:
         if not name.startswith(OF_SETTINGS)
     }
     whole["definitions"] = by_hand | _bare({**made, f"{OF_SETTINGS}Settings": tree})
-    return _written(whole) + "\n"
+    return written(whole) + "\n"
 
 
 def _bare(definitions: dict[str, Any]) -> dict[str, Any]:
@@ -139,18 +141,18 @@ def _bare(definitions: dict[str, Any]) -> dict[str, Any]:
     return {name: without_words(part) for name, part in definitions.items()}
 
 
-def _written(part: Any, indent: int = 0, before: int = 0) -> str:
+def written(part: Any, indent: int = 0, before: int = 0) -> str:
     """JSON with everything that fits on one line in one."""
     line = json.dumps(part)
     if not isinstance(part, dict | list) or indent + before + len(line) < LINE_CHARACTERS:
         return line
     pad, end = " " * (indent + 2), " " * indent
     if isinstance(part, list):
-        items = ",\n".join(pad + _written(each, indent + 2) for each in part)
+        items = ",\n".join(pad + written(each, indent + 2) for each in part)
         return f"[\n{items}\n{end}]"
     keys = {json.dumps(key): value for key, value in part.items()}
     items = ",\n".join(
-        f"{pad}{key}: {_written(value, indent + 2, len(key) + 3)}" for key, value in keys.items()
+        f"{pad}{key}: {written(value, indent + 2, len(key) + 3)}" for key, value in keys.items()
     )
     return f"{{\n{items}\n{end}}}"
 

@@ -27,7 +27,11 @@ EVERYTHING: dict[str, Any] = {
         },
     },
     "storage": {"enabled": True, "claim": "shared", "subPath": "dac"},
-    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "rules": {"enabled": True, "runbooks": "https://docs.example.org/runbooks/"},
+        "dashboard": {"enabled": True},
+    },
     "priority": {"create": True},
     "scheduling": {"matchNodePurpose": "require", "nodeSelector": {"pool": "core"}},
     "service": {"env": [{"name": "TZ", "value": "UTC"}], "annotations": {"a": "b"}},
