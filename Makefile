@@ -9,7 +9,7 @@ export DACHUB_USER_ENVIRONMENT = $(realpath .environments/astronomy)/bin/python
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-.PHONY: help up environments test-environments test test-kill test-k8s test-watching test-images test-tofu bench lint format reference pictures docs helm lock clean
+.PHONY: help up environments test-environments test test-kill test-k8s test-watching test-logging test-images test-tofu bench lint format reference pictures docs helm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,6 +52,10 @@ test-k8s: test-environments ## Test on the cluster that KUBECONFIG names; docs/t
 
 test-watching: test-environments ## Test alerts, runbooks and dashboard with a real Prometheus (needs Debian's package prometheus)
 	@$(BIN)/python -m pytest tests/watching tests/platform/test_watching.py $(ARGS)
+
+test-logging: test-environments ## Ship logs by a real Filebeat into a real OpenSearch (needs go, java 17, mvn, helm)
+	@$(BIN)/python -m scripts.logging_tools
+	@DACHUB_TEST_LOGGING=1 $(BIN)/python -m pytest tests/logging $(ARGS)
 
 bench: test-environments ## Measure; docs/performance.md says what is measured
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-from scripts import chart, dashboard
+from scripts import chart, dashboard, logs
 
 from dachub.cli.main import app
 from dachub.config import Settings, bounds, section_in
@@ -110,6 +110,7 @@ def _cell(text: str) -> str:
 
 # By where they lie from docs/.
 PAGES: Mapping[str, Callable[[], str]] = {
+    "../deploy/chart/files/logging/known.yaml": logs.known,
     "../deploy/chart/files/watching/dashboard.json": dashboard.page,
     "../deploy/chart/values.schema.json": chart.schema,
     "access.md": access.page,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +53,8 @@ def test_an_error_of_the_service_is_logged_without_the_variables_around_it(
     for logged in (file.read_text(), capsys.readouterr().err):
         assert "ValueError: a phrase of 28 letters" in logged
         assert PHRASE not in logged
+    line = json.loads(file.read_text())
+    assert (line.get("log.level") or line["log"]["level"]) == "error"  # not structlog's `exception`
 
 
 @pytest.mark.usefixtures("logs_as_before")

@@ -9,6 +9,7 @@ them, and one namespace holds one platform.
 {{- define "dachub.migrate" -}}{{ include "dachub.name" . }}-migrate{{- end }}
 {{- define "dachub.postgres" -}}{{ include "dachub.name" . }}-postgres{{- end }}
 {{- define "dachub.storage" -}}{{ include "dachub.name" . }}-storage{{- end }}
+{{- define "dachub.logs" -}}{{ include "dachub.name" . }}-logs{{- end }}
 {{- define "dachub.outbox" -}}{{ include "dachub.name" . }}-outbox{{- end }}
 
 {{/* What belongs to the whole cluster must not collide with another instance's. */}}

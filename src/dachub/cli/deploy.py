@@ -14,6 +14,7 @@ from dachub.cli.output import print_json
 from dachub.cli.platform import configuration_of
 from dachub.config import Settings
 from dachub.deploy import chart, draining, releases, status, z2jh
+from dachub.deploy import logging as logs
 from dachub.deploy import nginx as front
 from dachub.deploy.helm import Cluster
 from dachub.model.problems import InvalidInput
@@ -226,6 +227,20 @@ def nginx(
         f"  ln -sf {here}/nginx.conf /etc/nginx/nginx.conf\n"
         "  nginx -t && systemctl reload nginx"
     )
+
+
+@app.command("logging")
+def logging(
+    path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
+) -> None:
+    """Prepare the store of logs: index templates, retention, searches, a dashboard."""
+    outcomes = []
+    for outcome in logs.prepare(_settings(path, instance)):
+        outcomes.append({"what": outcome.what, "result": outcome.result})
+        if not as_json:
+            typer.echo(f"{outcome.what}: {outcome.result}")
+    if as_json:
+        print_json(outcomes)
 
 
 def _settings(path: Path | None, instance: str | None) -> Settings:

@@ -55,12 +55,13 @@ def _add_request_id(
     return event
 
 
-_KEPT = {"event", "level", "timestamp", "@timestamp", "exception", "exc_info", "stack_info"}
+_KEPT = {"event", "timestamp", "@timestamp", "exception", "exc_info", "stack_info"}
 _KNOWN = {
     "request_id": "http.request.id",
     "username": "user.name",
     "group": "group.name",
     "logger": "log.logger",
+    "level": "log.level",
     "method": "http.request.method",
     "path": "url.path",
     "status": "http.response.status_code",
