@@ -11,6 +11,7 @@ from dachub import __version__
 from dachub.cli import (
     allocation,
     audit,
+    backup,
     configuration,
     cores,
     deploy,
@@ -67,6 +68,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(storage.app, name="storage")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(image.app, name="image")
+app.add_typer(backup.app, name="backup")
 app.command()(report.report)
 app.command()(audit.audit)
 app.command()(state.status)

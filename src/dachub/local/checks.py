@@ -302,9 +302,23 @@ def _check_embedded() -> Finding:
     return Finding(code="database", severity="ok", what="The embedded PostgreSQL is there.")
 
 
+def check_restore(layout: Layout) -> Finding:
+    """Whether the data is whole, and not half of a backup."""
+    if not layout.restoring.exists():
+        return Finding(code="restore-unfinished", severity="ok", what="No restore was interrupted.")
+    backup = layout.restoring.read_text(encoding="utf-8", errors="replace").strip()
+    return Finding(
+        code="restore-unfinished",
+        severity="error",
+        what=f"The restore of {backup} was interrupted, so that the data is of two moments.",
+        advice=f"Finish it: dachub backup restore --replace {backup}",
+    )
+
+
 def before_start(layout: Layout, settings: Settings) -> Iterable[Finding]:
     """All checks that a start depends on, cheapest first."""
     yield check_programs()
+    yield check_restore(layout)
     yield check_free_disk(layout)
     yield check_address(settings.listen)
     yield check_tls(settings.tls)

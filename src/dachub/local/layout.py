@@ -76,6 +76,16 @@ class Layout:
         return self.hub / "outbox.sqlite"
 
     @property
+    def hub_database(self) -> Path:
+        """JupyterHub's own: who runs what."""
+        return self.hub / "jupyterhub.sqlite"
+
+    @property
+    def restoring(self) -> Path:
+        """There from the first change of a restore to its last: names the backup."""
+        return self.data / "restore-unfinished"
+
+    @property
     def homes(self) -> Path:
         """Homes of the people."""
         return self.data / "homes"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
 import subprocess
@@ -20,9 +19,10 @@ from dachub.config import Settings, external_database_url
 from dachub.hub.machine import cgroups
 from dachub.infra.files import write_private
 from dachub.local import checks, firstrun
-from dachub.local.findings import StartRefused, refuse_on_errors
+from dachub.local.findings import refuse_on_errors
 from dachub.local.layout import Layout
 from dachub.local.leftovers import end_leftovers
+from dachub.local.possession import possessed
 from dachub.local.postgres import EmbeddedPostgres
 from dachub.local.supervision import STOP_SECONDS, PartState, Supervisor
 from dachub.local.wiring import API_PATH, Endpoints, hub_child, service_child, with_interpreters
@@ -37,12 +37,6 @@ POLL_SECONDS = 0.1
 WATCH_SECONDS = 2
 PASSWORD_CHECK_SECONDS = 60
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class AlreadyRunning(StartRefused):
-    """Another ``dachub up`` runs on the same data directory."""
-
-    code = "already-running"
 
 
 class StopRequested(BaseException):
@@ -85,7 +79,7 @@ class Platform:
         os.umask(0o077)
         refuse_on_errors([checks.check_data_path(layout), checks.check_data_directory(layout)])
         layout.create()
-        with self._locked(), _stop_on_signals():
+        with possessed(layout), _stop_on_signals():
             try:
                 if end_leftovers(layout, self._supervisor):
                     self._progress("ended what an earlier start had left behind")
@@ -234,24 +228,6 @@ class Platform:
         process.wait()
         if settings.servers.survive_hub_restart:
             self._progress("users' servers go on; the next start finds them again")
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the data directory; the kernel lets go of it however we end."""
-        with self._layout.lock.open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                lock.seek(0)
-                pid = lock.read().strip() or "unknown"
-                raise AlreadyRunning(
-                    f"dachub already runs on {self._layout.data} (process {pid}). "
-                    "Stop it first, or choose another directory with --data."
-                ) from error
-            lock.truncate(0)
-            lock.write(f"{os.getpid()}\n")
-            lock.flush()
-            yield
 
     # --- Talking -------------------------------------------------------------------------------
 

@@ -110,6 +110,11 @@ def check(url: str) -> list[str]:
         return [str(difference) for difference in compare_metadata(context, Base.metadata)]
 
 
+def knows(revision: str) -> bool:
+    """Whether a revision is one of this dachub's or of an earlier one's."""
+    return revision in {script.revision for script in _scripts().walk_revisions()}
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
@@ -144,8 +149,7 @@ def _revision(connection: Connection) -> str | None:
 
 def _require_known(connection: Connection) -> None:
     revision = _revision(connection)
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and not knows(revision):
         raise DatabaseNewer(
             f"The database is at revision {revision}, which this dachub does not know (it knows up "
             f"to {head()}): a newer dachub has used it. Install that version or a later one, or "

@@ -27,6 +27,7 @@ from starlette.types import Scope
 from dachub import __version__
 from dachub.accounting.services.figures import Figures
 from dachub.accounting.services.reconcile import WORKER as RECONCILE
+from dachub.accounting.services.workers import BACKUP
 from dachub.directory.models import Principal, PrincipalKind
 from dachub.model.problems import DachubError
 from dachub.model.queue import WaitsFor
@@ -44,8 +45,6 @@ KEPT_SECONDS = 5
 ANSWER_SECONDS = 3
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-BACKUP = "backup"
-"""Under this name whoever made a backup records it, as workers record their work."""
 WATCHER = Principal("metrics", PrincipalKind.OPERATOR)
 
 log = structlog.get_logger(__name__)

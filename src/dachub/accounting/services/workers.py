@@ -6,6 +6,9 @@ from dachub.accounting.models import WorkerRun
 from dachub.accounting.store.workers import WorkerStore
 from dachub.infra.clock import Clock
 
+BACKUP = "backup"
+"""Under this name whoever made a backup records it, as workers record their work."""
+
 
 class WorkerService:
     """Keeps the last success of every worker."""

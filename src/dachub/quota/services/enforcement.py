@@ -165,6 +165,11 @@ class EnforcementService:
         await self._audit.record(by, "clock-trusted", doubt=watch.doubt, reason=reason)
         return "Quotas are enforced again after the next clean comparisons with the hub."
 
+    async def doubt(self, why: str) -> None:
+        """Enforce nothing until the next clean comparisons with the hub."""
+        now = self._clock.now()
+        await self._standings.put_watch(Watch(now, why, now))
+
     async def _judge(self, vigil: Vigil) -> tuple[Watch, str]:
         now = self._clock.now()
         reconciled = await self._workers.last(RECONCILE)

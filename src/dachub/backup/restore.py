@@ -1,0 +1,190 @@
+"""Putting a backup back: everything is checked first, and each part is the old or the new.
+
+A mark lies in the data directory from the first change to the last. While it is there ``dachub up``
+refuses to start, and the same restore done again finishes the work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dachub import config, migrations
+from dachub.backup import archive, database, sqlite
+from dachub.backup.archive import CONFIG, DATABASE, HUB, OUTBOX, SECRETS, Manifest
+from dachub.backup.create import OF_THE_CLUSTER
+from dachub.config import external_database_url
+from dachub.infra.files import write_private
+from dachub.local.layout import SECRETS as SECRET_NAMES
+from dachub.local.layout import Layout
+from dachub.local.leftovers import end_leftovers
+from dachub.local.possession import possessed
+from dachub.local.postgres import EmbeddedPostgres
+from dachub.local.supervision import Supervisor
+from dachub.local.wiring import Endpoints
+from dachub.model.problems import Conflict, Unavailable
+
+READY_SECONDS = 300
+STOP_SECONDS = 60
+POLL_SECONDS = 0.1
+WORK = "restore.unfinished"
+
+
+class HasData(Conflict):
+    """There is something that would be lost."""
+
+    code = "has-data"
+
+
+class BackupNewer(Conflict):
+    """A later dachub made the backup."""
+
+    code = "backup-newer"
+
+
+def require_fitting(path: Path) -> Manifest:
+    """Check all of a backup, and that this dachub knows its schema.
+
+    Raises
+    ------
+    NotFound, BackupDamaged, BackupNewer
+    """
+    manifest = archive.check(path)
+    if not migrations.knows(manifest.schema_revision):
+        raise BackupNewer(
+            f"{path} is of dachub {manifest.version} with a database at revision "
+            f"{manifest.schema_revision}, which this dachub does not know. Install that version "
+            "or a later one."
+        )
+    return manifest
+
+
+@contextmanager
+def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[str]:
+    """Restore a backup to the data directory of ``layout``, with the platform stopped.
+
+    Gives the URL of the restored database, for what is to be noted in it; the restore is finished
+    when that went well.
+
+    Parameters
+    ----------
+    replace
+        Whether what is there may be lost. Its ``dachub.yaml`` stays, and so does its outbox, which
+        takes the letters of the backup.
+
+    Raises
+    ------
+    NotFound, BackupDamaged, BackupNewer
+        If the backup cannot be used; nothing was changed.
+    HasData
+        If there is data, and not ``replace``.
+    AlreadyRunning, DatabaseInUse
+        If the platform runs.
+    Unavailable
+        If the database cannot be restored.
+    """
+    manifest = require_fitting(path)
+    parts = {part.name for part in manifest.parts}
+    os.umask(0o077)
+    layout.create()
+    with possessed(layout):
+        end_leftovers(layout, Supervisor(layout))
+        if not replace and (layout.outbox.exists() or layout.hub_database.exists()):
+            raise HasData(_has_data(str(layout.data)))
+        if not layout.config.exists():
+            with archive.part_of(path, CONFIG) as content:
+                write_private(layout.config, content.read())
+        layout.create_secrets()
+        work = layout.data / WORK
+        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
+        work.mkdir(mode=0o700)
+        try:
+            with _database(layout) as url:
+                database.require_unused(url)
+                if not replace and not database.is_empty(url):
+                    raise HasData(_has_data("the database"))
+                for name in {DATABASE, OUTBOX, HUB} & parts:
+                    with archive.part_of(path, name) as source, (work / name).open("wb") as copy:
+                        shutil.copyfileobj(source, copy)
+                write_private(layout.restoring, f"{path.absolute()}\n")
+                database.load(url, work / DATABASE)
+                migrations.upgrade(url)
+                _restore_hub(layout, work)
+                if SECRETS in parts:
+                    _restore_secrets(layout, path)
+                yield url
+            layout.restoring.unlink()
+        except OSError as error:
+            raise Unavailable(
+                f"{path} could not be restored: {error.strerror or error}. Try again: what is "
+                "done already is done once more."
+            ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _restore_hub(layout: Layout, work: Path) -> None:
+    if (work / OUTBOX).exists():
+        # An outbox that is there has what happened since, and must not be lost with the rest.
+        put = sqlite.merge_outbox if layout.outbox.exists() else sqlite.copy
+        put(work / OUTBOX, layout.outbox)
+    if (work / HUB).exists():
+        sqlite.copy(work / HUB, layout.hub_database)
+
+
+def _restore_secrets(layout: Layout, path: Path) -> None:
+    with archive.part_of(path, SECRETS) as content:
+        found = json.load(content)
+    for name in SECRET_NAMES:
+        if name in found and name != OF_THE_CLUSTER:
+            write_private(layout.secrets / name, f"{found[name]}\n")
+
+
+@contextmanager
+def _database(layout: Layout) -> Iterator[str]:
+    """The database's URL; the embedded PostgreSQL runs for as long as it is needed."""
+    settings = config.load(layout.config)
+    external = external_database_url(settings)
+    if external is not None:
+        yield external
+        return
+    embedded = EmbeddedPostgres(layout, Endpoints.choose(layout, settings).postgres_port)
+    embedded.prepare()
+    spec = layout.run / "postgres.child.json"
+    record = Supervisor(layout).record_path("postgres")
+    write_private(spec, embedded.child(record).model_dump_json())
+    with (layout.logs / "postgres.log").open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "dachub.local.launch", spec], stdout=log, stderr=log
+        )
+    try:
+        until = time.monotonic() + READY_SECONDS
+        while not embedded.is_ready():
+            if server.poll() is not None or time.monotonic() > until:
+                raise Unavailable(
+                    "The embedded PostgreSQL does not come up; the end of "
+                    f"{layout.logs / 'postgres.log'} says why."
+                )
+            time.sleep(POLL_SECONDS)
+        embedded.provide_database()
+        yield embedded.url()
+    finally:
+        server.send_signal(signal.SIGINT)  # a fast shutdown: nobody waits for who is connected
+        server.wait(STOP_SECONDS)
+        spec.unlink()
+        record.unlink(missing_ok=True)
+
+
+def _has_data(where: str) -> str:
+    return (
+        f"There is data in {where}, which a restore would replace; nothing was changed. Back it up "
+        "first, then restore with --replace."
+    )
