@@ -12,6 +12,7 @@ from tests.harness.prometheus import Prometheus, job, prometheus, require
 from tests.harness.waiting import until
 from tests.k8s.installed import Installed
 
+SEEN = 'dachub_leader_seen_timestamp_seconds{kind="service"}'
 SERVICE = "app.kubernetes.io/component=service"
 
 
@@ -38,8 +39,8 @@ def test_every_replica_and_the_hub_are_asked_and_a_service_that_is_gone_is_told(
     until(lambda: watching.answering("dachub") == 2, "both replicas answer", 30)
     until(lambda: watching.answering("dachub-hub") == 1, "the hub answers", 30)
     until(lambda: "dachub_outbox_held" in watching.names(), "the outbox is told", 30)
-    assert len(watching.ask('dachub_leader_seen_timestamp_seconds{kind="service"}')) == 2
-    assert len(watching.ask("group by (replica) (dachub_leader_seen_timestamp_seconds)")) == 1
+    until(lambda: len(watching.ask(SEEN)) == 2, "both tell of the leader", 30)
+    until(lambda: len(watching.ask(f"group by (replica) ({SEEN})")) == 1, "of the same one", 30)
     until(lambda: not watching.firing("critical"), "nothing critical", 60)
     platform.here.do("scale", "deployment/dachub", "--replicas=0")
     try:
