@@ -12,7 +12,8 @@ def known() -> str:
     given = {
         "names": SECRET_NAME,
         "secrets": list(SECRET_PATTERNS),
-        "fields": {name: field.type for name, field in LOG_FIELDS.items()},
+        # No mapping: Filebeat would take dots in its keys for levels.
+        "fields": [f"{name} {field.type}" for name, field in LOG_FIELDS.items()],
     }
     text = yaml.safe_dump(given, width=1000, sort_keys=False)
     return f"# Written by `make reference`, of dachub/model/logs.py.\n{text}"

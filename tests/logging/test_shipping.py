@@ -196,6 +196,16 @@ def test_secrets_do_not_leave_the_node_whatever_holds_them(node: Node, empty: Op
     assert set(HARMLESS[:4]) <= messages
 
 
+def test_a_pipeline_that_fails_lets_no_line_out_as_it_is(node: Node, empty: OpenSearch) -> None:
+    script = node.directory / "pipeline.js"
+    script.write_text(script.read_text().replace("straighten(event);", "broken(event);", 1))
+    node.write("hub-1", "hub", ecs(message=f"token={SECRET}", user={"name": SECRET}))
+    node.start()
+    (left_out,) = shipped(empty, 1)
+    assert "left out" in left_out["message"]
+    assert SECRET not in json.dumps(left_out)
+
+
 def test_hostile_fields_make_no_new_ones_and_lose_no_line(node: Node, empty: OpenSearch) -> None:
     many = {f"field{number}": number for number in range(3000)}
     node.write("hub-1", "hub", ecs(message="many", dachub=many))

@@ -28,6 +28,26 @@ function register(params) {
 }
 
 function process(event) {
+  try {
+    ship(event);
+  } catch (error) {
+    conceal(event, error);
+  }
+}
+
+// What could not be looked through does not leave as it is.
+function conceal(event, error) {
+  Object.keys(event.Get()).forEach(function (name) {
+    if (name !== "@timestamp" && name !== "@metadata") event.Delete(name);
+  });
+  event.Put("message", "a line was left out: the pipeline failed at it");
+  event.Put("error.message", String(error).slice(0, 200).replace(/[^ A-Za-z.:()]/g, "?"));
+  event.Put("log.level", "error");
+  event.Put("event.dataset", "dachub.hub");
+  event.Put("@metadata.target", prefix + "-hub");
+}
+
+function ship(event) {
   var place = PLACE.exec(event.Get("log.file.path") || "");
   var kind = place && KINDS[place[3]];
   if (!kind) {
@@ -58,7 +78,8 @@ function process(event) {
 
 // A field of another form than the index has would cost the whole line: it becomes text, or goes.
 function straighten(event) {
-  Object.keys(fields).forEach(function (name) {
+  fields.forEach(function (field) {
+    var name = field.split(" ")[0];
     var parts = name.split(".");
     for (var depth = 1; depth < parts.length; depth++) {
       var above = parts.slice(0, depth).join(".");
@@ -68,7 +89,7 @@ function straighten(event) {
     if (name === "@timestamp") return;
     var value = event.Get(name);
     if (value === null || value === undefined) return;
-    if (fields[name] === "long") {
+    if (field.split(" ")[1] === "long") {
       if (typeof value !== "number" || !isFinite(value)) event.Delete(name);
     } else if (typeof value !== "string") {
       event.Put(name, isObject(value) || Array.isArray(value) ? JSON.stringify(value) : String(value));
