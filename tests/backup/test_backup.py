@@ -321,3 +321,39 @@ def test_killed_at_any_step_the_database_is_the_old_or_the_new_and_a_second_try_
     assert letters(layout) == ["first"]
     assert not layout.restoring.exists()
     assert not (layout.data / "restore.unfinished").exists()
+
+
+def test_an_outbox_that_is_no_database_is_told_and_leaves_nothing(
+    layout: Layout, tmp_path: Path
+) -> None:
+    layout.outbox.write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable, match=r"outbox\.sqlite"):
+        backup(layout, tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_database_that_does_not_answer_is_told(layout: Layout, tmp_path: Path) -> None:
+    path = backup(layout, tmp_path / "kept")
+    gone = platform(tmp_path / "gone", "postgresql://dachub@127.0.0.1:1/dachub")
+    with pytest.raises(Unavailable, match="does not answer"):
+        backup(gone, tmp_path / "none")
+    with pytest.raises(Unavailable, match="does not answer"):
+        restore(gone, path)
+    assert not gone.restoring.exists()
+
+
+def test_what_fails_in_the_database_leaves_the_old_one_and_no_mark(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = backup(layout, tmp_path / "kept")
+    add_people(url_of(layout), "grace")
+    monkeypatch.setattr(database, "COMMIT", "\nselect 1 / 0;\ncommit;\n")
+    with pytest.raises(database.NotRestored, match="division by zero"):
+        restore(layout, path, replace=True)
+    monkeypatch.undo()
+    no_dump = tmp_path / "no.dump"
+    no_dump.write_bytes(b"PGDMP and no more")
+    with pytest.raises(database.NotRestored):
+        database.load(url_of(layout), no_dump)
+    assert people(url_of(layout)) == ["ada", "grace"]
+    assert not layout.restoring.exists()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -30,12 +31,20 @@ drop schema public cascade;
 create schema public;
 """
 COMMIT = "\ncommit;\n"
+PSQL_LOST_IT = frozenset({2, -signal.SIGKILL, -signal.SIGTERM})
+"""How psql ends where nobody knows whether the last word was heard."""
 
 
 class DatabaseInUse(Conflict):
     """Something is connected that must be stopped first."""
 
     code = "database-in-use"
+
+
+class NotRestored(Unavailable):
+    """The database is as it was before."""
+
+    code = "not-restored"
 
 
 def dump(url: str, path: Path) -> str:
@@ -52,7 +61,7 @@ def dump(url: str, path: Path) -> str:
         If it does not answer, was never migrated, or cannot be written down.
     """
     try:
-        with psycopg.connect(url, connect_timeout=10) as connection:
+        with _connected(url) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             # One snapshot for both, so that the revision is that of what is dumped.
             row = connection.execute("select pg_export_snapshot()").fetchone()
@@ -68,14 +77,12 @@ def dump(url: str, path: Path) -> str:
             )  # fmt: skip
     except psycopg.errors.UndefinedTable as error:
         raise Unavailable("The database has no tables yet. Run: dachub migrate") from error
-    except psycopg.OperationalError as error:
-        raise Unavailable(f"The database does not answer: {_last_line(str(error))}") from error
     return str(revision[0])
 
 
 def is_empty(url: str) -> bool:
     """Whether the database has no tables."""
-    with psycopg.connect(url, connect_timeout=10) as connection:
+    with _connected(url) as connection:
         row = connection.execute(
             "select not exists (select from pg_tables where schemaname = 'public')"
         ).fetchone()
@@ -89,7 +96,7 @@ def require_unused(url: str) -> None:
     ------
     DatabaseInUse
     """
-    with psycopg.connect(url, connect_timeout=10) as connection:
+    with _connected(url) as connection:
         row = connection.execute(
             "select count(*) from pg_stat_activity where datname = current_database()"
             " and backend_type = 'client backend' and pid <> pg_backend_pid()"
@@ -109,8 +116,10 @@ def load(url: str, path: Path) -> None:
 
     Raises
     ------
-    Unavailable
+    NotRestored
         If it cannot be done; the database is as it was.
+    Unavailable
+        If PostgreSQL went away, perhaps just after it was done.
     """
     target, environment = _target(url)
     read = [_program("pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(path)]
@@ -138,10 +147,25 @@ def load(url: str, path: Path) -> None:
             writer.kill()  # before its input is closed
             reader.kill()
             raise
-        if writer.wait() != 0 or reader.wait() != 0:
+        writer.wait()
+        reader.wait()
+        if writer.returncode in PSQL_LOST_IT:
             raise Unavailable(
+                f"PostgreSQL went away during the restore ({_said(faults)}). Do the restore again."
+            )
+        if writer.returncode or reader.returncode:
+            raise NotRestored(
                 f"The database could not be restored ({_said(faults)}). It is as it was."
             )
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[psycopg.Connection]:
+    try:
+        with psycopg.connect(url, connect_timeout=10) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"The database does not answer: {_last_line(str(error))}") from error
 
 
 def _run(program: str, url: str, options: list[str]) -> None:

@@ -88,8 +88,10 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
         If there is data, and not ``replace``.
     AlreadyRunning, DatabaseInUse
         If the platform runs.
+    NotRestored
+        If the database cannot take it; everything is as it was.
     Unavailable
-        If the database cannot be restored.
+        If a part cannot be read or written.
     """
     manifest = require_fitting(path)
     parts = {part.name for part in manifest.parts}
@@ -114,8 +116,7 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
                 for name in {DATABASE, OUTBOX, HUB} & parts:
                     with archive.part_of(path, name) as source, (work / name).open("wb") as copy:
                         shutil.copyfileobj(source, copy)
-                write_private(layout.restoring, f"{path.absolute()}\n")
-                database.load(url, work / DATABASE)
+                _restore_database(layout, url, path, work)
                 migrations.upgrade(url)
                 _restore_hub(layout, work)
                 if SECRETS in parts:
@@ -129,6 +130,18 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _restore_database(layout: Layout, url: str, path: Path, work: Path) -> None:
+    """Begin the change: from here on the mark lies there."""
+    was_interrupted = layout.restoring.exists()
+    write_private(layout.restoring, f"{path.absolute()}\n")
+    try:
+        database.load(url, work / DATABASE)
+    except database.NotRestored:
+        if not was_interrupted:
+            layout.restoring.unlink()  # all is as it was
+        raise
 
 
 def _restore_hub(layout: Layout, work: Path) -> None:

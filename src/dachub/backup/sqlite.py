@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from dachub.model.problems import Unavailable
 
 WAIT_SECONDS = 60
 
@@ -24,8 +27,14 @@ def copy(source: Path, target: Path) -> None:
     """Make ``target`` what ``source`` is at one moment; a kill leaves it as it was before.
 
     Both may be in use, and ``target`` may be there.
+
+    Raises
+    ------
+    Unavailable
+        If one of them cannot be read or written.
     """
     with (
+        _faults_told(source, target),
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as from_,
         closing(sqlite3.connect(target, timeout=WAIT_SECONDS)) as to,
     ):
@@ -40,9 +49,27 @@ def merge_outbox(source: Path, target: Path) -> int:
     """Put letters of the outbox ``source`` that ``target`` lacks into it; returns how many.
 
     The ledger knows letters by their keys, so that one that was delivered before counts once.
+
+    Raises
+    ------
+    Unavailable
+        If one of them cannot be read or written.
     """
-    with closing(sqlite3.connect(target, timeout=WAIT_SECONDS)) as outbox:
+    with (
+        _faults_told(source, target),
+        closing(sqlite3.connect(target, timeout=WAIT_SECONDS)) as outbox,
+    ):
         outbox.execute("PRAGMA synchronous = FULL")
         outbox.execute("ATTACH ? AS kept", (str(source),))
         with outbox:
             return outbox.execute(_MERGE).rowcount
+
+
+@contextmanager
+def _faults_told(source: Path, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unavailable(
+            f"{source} could not be copied to {target} ({error}). Is there room, and is it whole?"
+        ) from error
