@@ -14,7 +14,11 @@ from tests.k8s.installed import Installed, installed, moment, pause
 START_SECONDS = 180
 BACK_SECONDS = 240
 SERVER_MILLI_CORES = 200
-pytestmark = pytest.mark.kill
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(1200)]
+ALONE = (
+    *("psql", "--username=postgres", "--quiet", "--command"),
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dachub'",
+)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,8 @@ def test_without_a_way_to_the_database_people_go_on(platform: Installed, ada: Vi
         own["metadata"].pop(field, None)
     platform.here.do("delete", "networkpolicy", "dachub-postgres")
     platform.here.do("apply", "--filename=-", given=[policy])
+    # Policies say who may connect; who is connected stays so, unlike at a switch that dies.
+    platform.here.do("exec", "dachub-postgres-0", "--", *ALONE)
     try:
         until(lambda: not platform.answers(), "the service says that it is not well", 120)
         assert ada.servers()[""]["ready"]

@@ -292,4 +292,16 @@ def _lines(one: dict[str, Any] | None) -> list[str]:
     if one["kind"] == "Secret":
         hidden = dict.fromkeys(one.get("data") or {}, SECRET_SHOWN)
         one = {**one, "data": hidden, "stringData": {}}
-    return yaml.safe_dump(one, sort_keys=True).splitlines()
+    return yaml.dump(one, Dumper=_Blocks, sort_keys=True).splitlines()
+
+
+class _Blocks(yaml.SafeDumper):
+    """Writes text of several lines as such, so that a difference is seen where it is."""
+
+
+_Blocks.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
