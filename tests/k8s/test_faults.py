@@ -92,6 +92,7 @@ def test_a_server_that_ends_while_the_hub_is_away_ends_at_that_second(platform: 
     platform.wait_until_ready()
     session = platform.wait_until_ended("bea", seconds=BACK_SECONDS)
     assert moment(session["ended_at"]) == moment(ended["finishedAt"])
+    assert session["end_reason"] == "exited"
     assert not session["end_is_estimate"]
     is_exact(session)
 

@@ -83,6 +83,7 @@ def _place(c: Any, settings: HubSettings) -> None:
     from dachub.hub.pod_spawner import PodSpawner
 
     c.JupyterHub.spawner_class = PodSpawner
+    c.PodSpawner.delete_stopped_pods = False  # when and why it ended is read first
 
 
 def _logs(c: Any, settings: HubSettings) -> None:
@@ -136,11 +137,11 @@ def _servers(c: Any, settings: HubSettings) -> None:
     ours.start_timeout = servers.queue_seconds + GATE_SECONDS + servers.start_timeout_seconds
     # A hub that ended because some servers failed would take everybody's place along.
     ours.consecutive_failure_limit = NO_LIMIT
-    c.Spawner.http_timeout = 30
-    c.Spawner.poll_interval = 30
-    c.Spawner.default_url = "/lab"
-    c.Spawner.options_form = form.options_form
-    c.Spawner.options_from_form = form.options_from_form
+    ours.http_timeout = 30
+    ours.poll_interval = 30
+    ours.default_url = "/lab"
+    ours.options_form = form.options_form
+    ours.options_from_form = form.options_from_form
 
 
 def _services(c: Any, settings: HubSettings) -> None:

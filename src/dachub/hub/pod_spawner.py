@@ -73,7 +73,6 @@ class PodSpawner(SessionMixin, Pod):
         self.extra_annotations = {**self.extra_annotations, **NOT_TO_BE_MOVED}
         # A server that ends has ended: started again by the cluster it would be another session.
         self.extra_pod_config = {**self.extra_pod_config, "restart_policy": "Never"}
-        self.delete_stopped_pods = False  # what it says when it ended is read first
         if pods.shared_claim is not None:
             self._share(pods, pods.shared_claim)
 

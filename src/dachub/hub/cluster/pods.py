@@ -119,7 +119,7 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         """
         await self._start_watching_pods()
         if self.pod is not None:  # left behind by an earlier start
-            await KubeSpawner.stop(self, now=True)
+            await Pod.stop(self, now=True)
         self.died_at, self.why_ended, self._lost, self._pod_uid = None, "", False, None
         self._listen()
         starting = super().start()
@@ -133,6 +133,19 @@ class Pod(KubeSpawner):  # type: ignore[misc]
             for task in (starting, failing):
                 task.cancel()
             await asyncio.gather(starting, failing, return_exceptions=True)
+
+    async def stop(self, now: bool = False) -> None:
+        """Remove the pod; by force where its machine does not confirm that it is gone.
+
+        KubeSpawner would wait as long as a start may take, which includes the wait in a queue.
+        """
+        try:
+            async with asyncio.timeout(self.delete_grace_period + SILENT_SECONDS):
+                await super().stop(now)
+        except TimeoutError:
+            self.log.warning("%s is not confirmed to be gone; removed by force", self.pod_name)
+            async with asyncio.timeout(SILENT_SECONDS):
+                await super().stop(now=True)
 
     async def poll(self) -> int | None:
         """``None`` while the server lives."""
@@ -152,7 +165,7 @@ class Pod(KubeSpawner):  # type: ignore[misc]
     async def remove(self) -> None:
         """Remove what is left of a pod that ended."""
         if self.pod is not None:
-            await KubeSpawner.stop(self, now=True)
+            await Pod.stop(self, now=True)
 
     def _listen(self) -> None:
         if NotedPods.listeners.get(self.pod_name) != self._changed:
