@@ -64,7 +64,8 @@ class LeadershipRow(Base):
     """Who leads a kind of work; there is no row once a leader has left in order."""
 
     __tablename__ = "leadership"
-    personal = Personal(plain=("kind", "replica"), documents=("workers",))
+    # How the workers are now, written anew with every run.
+    personal = Personal(plain=("kind", "replica", "workers"))
 
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
     holder: Mapped[UUID]

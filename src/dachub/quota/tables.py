@@ -223,7 +223,13 @@ class StartPermitRow(Base):
         CheckConstraint("milli_cores > 0", name="milli_cores"),
         Index(None, "username", "server_name", unique=True),
     )
-    personal = Personal(person="username", plain=("server_name", "group"), goes=True)
+    personal = Personal(
+        person="username",
+        plain=("server_name", "group"),
+        goes=True,
+        term="sessions",
+        since="asked_at",
+    )
 
     number: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     session_id: Mapped[UUID] = mapped_column(unique=True)

@@ -1,0 +1,49 @@
+"""``dachub.yaml``: its tree of settings, reading and writing it, and the secrets it names."""
+
+from dachub.config.reading import load, merged, parse, section_in
+from dachub.config.secrets import (
+    external_database_url,
+    metrics_token,
+    openid_client_secret,
+    read_secret,
+    smtp_password,
+)
+from dachub.config.tree import (
+    DATABASE_PASSWORD,
+    DATABASE_URL,
+    LOGS_PASSWORD,
+    METRICS_TOKEN,
+    OPENID_CLIENT_SECRET,
+    SMTP_PASSWORD,
+    ConfigurationError,
+    ListenSettings,
+    PlainHTTPRefused,
+    Settings,
+    TLSSettings,
+)
+from dachub.config.writing import bounds, commented_text
+
+__all__ = [
+    "DATABASE_PASSWORD",
+    "DATABASE_URL",
+    "LOGS_PASSWORD",
+    "METRICS_TOKEN",
+    "OPENID_CLIENT_SECRET",
+    "SMTP_PASSWORD",
+    "ConfigurationError",
+    "ListenSettings",
+    "PlainHTTPRefused",
+    "Settings",
+    "TLSSettings",
+    "bounds",
+    "commented_text",
+    "external_database_url",
+    "load",
+    "merged",
+    "metrics_token",
+    "openid_client_secret",
+    "parse",
+    "read_secret",
+    "section_in",
+    "smtp_password",
+]
