@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from dachub.cli.main import app
 from dachub.deploy import draining
 from dachub.deploy.draining import BECAUSE, UNTIL
 from dachub.model.problems import InvalidInput
@@ -51,3 +54,18 @@ def test_servers_that_are_no_sessions_are_named() -> None:
     )
     assert "waiting for 2 servers; told: 1, of 1 people" in said
     assert said.endswith("no sessions, stop them in the hub: jupyter-old")
+
+
+def test_interrupted_it_says_that_what_was_told_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dachub.cli.deploy._cluster", lambda _: None)
+    monkeypatch.setattr(draining, "drain", interrupted)
+    (tmp_path / "dachub.yaml").write_text("site: {name: DAC}")
+    words = ["deploy", "drain", "w1", "--config", str(tmp_path / "dachub.yaml")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 130
+    assert "what was told holds. Go on: dachub deploy drain w1. Take it back" in done.output

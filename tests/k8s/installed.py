@@ -192,7 +192,7 @@ class Installed:
 
     def sessions(self, username: str | None = None) -> list[dict[str, Any]]:
         """What the ledger has of somebody, or of all; the newest last."""
-        listed = json.loads(self.dachub("session", "list", "--json"))
+        listed = json.loads(self.dachub("session", "list", "--limit=1000", "--json"))
         return sorted(
             (one for one in listed if username in {None, one["username"]}),
             key=lambda one: str(one["session_id"]),

@@ -325,3 +325,14 @@ async def test_the_start_page_tells_what_presses_until_it_was_read(
     grace = Principal("grace", PrincipalKind.PERSON)
     await factory.notices().mark_all_read(grace, (await factory.notices().count(grace)).last_id)
     assert (await services.quota().start_options("grace")).notices == []
+
+
+async def test_the_start_page_tells_of_a_stop_for_maintenance_and_not_that_one_had_been_announced(
+    services: Services, factory: Factory, lensing: str
+) -> None:
+    for severity, title in ((Severity.URGENT, "It will be stopped"), (Severity.WARNING, "It was")):
+        await factory.notices().give(
+            ["grace"], key=title, kind=NoticeKind.MAINTENANCE, severity=severity, title=title,
+            text="New disks.",
+        )  # fmt: skip
+    assert (await services.quota().start_options("grace")).notices == ["It was. New disks."]
