@@ -16,12 +16,17 @@ NAMES = (
     "replicas", "front",
 )  # fmt: skip
 
+ON_A_CLUSTER = ("elasticity",)
+"""Run only when named."""
+
 
 def main() -> int:
     """Run the benchmarks that are named, all without a name."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", default=[],
-                        help=f"any of {', '.join(NAMES)}; all when none is given")  # fmt: skip
+    parser.add_argument("names", nargs="*", choices=[*NAMES, *ON_A_CLUSTER, []], metavar="NAME",
+                        default=[],
+                        help=f"any of {', '.join(NAMES)}; all of these when none is given; "
+                        f"{', '.join(ON_A_CLUSTER)} (on a cluster)")  # fmt: skip
     parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
     parser.add_argument("--segments", type=int, default=200_000,
                         help="of the benchmark ledger; in earnest 10000000: 20 min, 8 GB in /tmp"

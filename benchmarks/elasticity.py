@@ -1,0 +1,274 @@
+"""A day of people who come and go, on machines that an autoscaler adds and takes away.
+
+Needs a cluster as ``make test-k8s`` does (KUBECONFIG, Z2JH_CHART, DACHUB_TEST_TAG), and on it
+Karpenter with its kwok provider and a KWOKNodeClass ``default``: machines that exist in the API
+only, for whose pods something answers as a server does. They come from a node pool of this
+benchmark's own, whose label and taint keep everybody else off.
+
+ELASTICITY_SERVERS and ELASTICITY_DAY_SECONDS set how many come in how long a day,
+ELASTICITY_PLACEHOLDERS how many places are kept free.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.harness.cluster import Namespace
+from tests.harness.visitor import Visitor
+from tests.harness.waiting import until
+from tests.k8s.installed import PASSWORD, Installed, installed, moment
+
+from benchmarks.elastic_record import Record
+from benchmarks.report import Row, percentile
+
+SERVERS = int(os.environ.get("ELASTICITY_SERVERS", "200"))
+DAY_SECONDS = int(os.environ.get("ELASTICITY_DAY_SECONDS", "900"))
+PLACEHOLDERS = int(os.environ.get("ELASTICITY_PLACEHOLDERS", "0"))
+SEED = 20261124
+POOL = "dachub-elasticity"
+GROUP = "campaign"
+MILLI_CORES, MEMORY_BYTES = 450, 1024**3
+MACHINE_MILLI_CORES = 2000
+MACHINES_MAX = 40
+START_SECONDS = 300
+# Shares of the day's arrivals by its hours: a quiet night, 9:00, after lunch, an evening.
+ARRIVALS = (
+    *((hour, 0.2) for hour in range(7)),
+    *((7, 1.0), (8, 3.0), (9, 9.0), (10, 4.0), (11, 2.0), (12, 1.0), (13, 5.0), (14, 3.0)),
+    *((15, 2.0), (16, 2.0), (17, 1.0), (18, 1.0), (19, 2.0), (20, 2.0), (21, 1.0), (22, 0.5)),
+)
+STAY_HOURS = (0.5, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """When somebody comes, and how long they work, in seconds of the compressed day."""
+
+    username: str
+    at_seconds: float
+    stay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How long somebody waited for a server."""
+
+    username: str
+    seconds: float
+
+
+def visits(count: int, day_seconds: float) -> list[Visit]:
+    """The same people at the same times, whenever it is run."""
+    drawn = random.Random(SEED)
+    hours, weights = zip(*ARRIVALS, strict=True)
+    hour_seconds = day_seconds / 24
+    return sorted(
+        (
+            Visit(
+                f"u{number:03d}",
+                (drawn.choices(hours, weights)[0] + drawn.random()) * hour_seconds,
+                drawn.uniform(*STAY_HOURS) * hour_seconds,
+            )
+            for number in range(count)
+        ),
+        key=lambda visit: visit.at_seconds,
+    )
+
+
+def ideal_machine_seconds(stays: Sequence[tuple[float, float]], places: int) -> float:
+    """What machines with so many places are needed for at least.
+
+    As many at each moment as hold all who are there then, if everybody could be moved at any time.
+    """
+    changes = sorted([(start, 1) for start, _ in stays] + [(end, -1) for _, end in stays])
+    total, there, before = 0.0, 0, 0.0
+    for at, change in changes:
+        total += -(-there // places) * (at - before)
+        there, before = there + change, at
+    return total
+
+
+def first_fit_machine_seconds(stays: Sequence[tuple[float, float]], places: int) -> float:
+    """What they are needed for if each goes to the first machine with room, and nobody moves."""
+    machines: list[list[tuple[float, float]]] = []
+    for start, end in sorted(stays):
+        for machine in machines:
+            if sum(stay[1] > start for stay in machine) < places:
+                machine.append((start, end))
+                break
+        else:
+            machines.append([(start, end)])
+    return sum(_covered(machine) for machine in machines)
+
+
+def _covered(stays: Sequence[tuple[float, float]]) -> float:
+    total, until_then = 0.0, float("-inf")
+    for start, end in sorted(stays):
+        total += max(0.0, end - max(start, until_then))
+        until_then = max(until_then, end)
+    return total
+
+
+def run() -> list[Row]:
+    """Evictions, machine-hours, and how long people wait."""
+    day = visits(SERVERS, DAY_SECONDS)
+    with _pool(), installed("dachub-elasticity", _settings()) as platform:
+        people = _prepared(platform, [visit.username for visit in day])
+        with Record(platform.here, f"karpenter.sh/nodepool={POOL}") as record:
+            started = _live(people, day, record)
+            until(lambda: not record.machines_now(), "all machines are gone", 300, pause_seconds=2)
+        return [*_rows(record, started), *_ledger(platform, record)]
+
+
+def _settings() -> dict[str, Any]:
+    size = {"name": "tiny", "title": "Tiny", "milli_cores": MILLI_CORES}
+    servers = {
+        "storage": {"type": "none"},
+        "nodeSelector": {POOL: "yes"},
+        "extraTolerations": [{"key": POOL, "operator": "Exists"}],
+    }
+    return {
+        "servers": {"sizes": [{**size, "memory_bytes": MEMORY_BYTES}], "heartbeat_seconds": 30},
+        "cluster": {
+            "start_timeout_seconds": START_SECONDS,
+            "machines": {"placeholders": PLACEHOLDERS, "new_machine_seconds": 20},
+            "hub": {"values": {"singleuser": servers}},
+        },
+    }
+
+
+@contextmanager
+def _pool() -> Iterator[None]:
+    """A pool of machines for these servers alone; it goes at the end, with its machines."""
+    here = Namespace("default")
+    here.do("apply", "--filename=-", given=[NODE_POOL])
+    try:
+        yield
+    finally:
+        here.do("delete", "nodepool", POOL, "--wait", "--timeout=120s")
+
+
+NODE_POOL = {
+    "apiVersion": "karpenter.sh/v1",
+    "kind": "NodePool",
+    "metadata": {"name": POOL},
+    "spec": {
+        "limits": {"cpu": MACHINES_MAX * MACHINE_MILLI_CORES // 1000},
+        # As the documentation has it: machines on which nobody works go, and no others.
+        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "5s"},
+        "template": {
+            "metadata": {"labels": {POOL: "yes"}},
+            "spec": {
+                "nodeClassRef": {
+                    "group": "karpenter.kwok.sh",
+                    "kind": "KWOKNodeClass",
+                    "name": "default",
+                },
+                "expireAfter": "Never",
+                "requirements": [
+                    {
+                        "key": "karpenter.sh/capacity-type",
+                        "operator": "In",
+                        "values": ["on-demand"],
+                    }
+                ],
+                "taints": [{"key": POOL, "value": "yes", "effect": "NoSchedule"}],
+            },
+        },
+    },
+}
+
+
+def _prepared(platform: Installed, usernames: Sequence[str]) -> dict[str, Visitor]:
+    """People who have logged in and have a token."""
+    admin = platform.administrator()
+    platform.dachub("group", "add", GROUP, "--title", "Campaign")
+    people = {}
+    for username in usernames:
+        admin.service("POST", "/users", json={"username": username, "password": PASSWORD})
+        member = f"/groups/{GROUP}/members/{username}"
+        admin.service("PUT", member, json={"role": "member"}).raise_for_status()
+        people[username] = platform.visitor(username)
+        people[username].token()
+    return people
+
+
+def _live(people: dict[str, Visitor], day: Sequence[Visit], record: Record) -> list[Start]:
+    """Everybody's day, each in a thread of their own."""
+    begin = time.monotonic()
+
+    def live(visit: Visit) -> Start:
+        time.sleep(max(0.0, begin + visit.at_seconds - time.monotonic()))
+        person, asked = people[visit.username], time.monotonic()
+        person.start(group=GROUP, size="tiny").raise_for_status()
+        until(
+            lambda: person.servers().get("", {}).get("ready"),
+            f"the server of {visit.username} is ready",
+            START_SECONDS,
+            pause_seconds=1,
+        )
+        seconds = time.monotonic() - asked
+        time.sleep(visit.stay_seconds)
+        record.note_end_asked(f"jupyter-{visit.username}")
+        person.stop().raise_for_status()
+        until(
+            lambda: not person.servers(), f"{visit.username}'s server is gone", 300, pause_seconds=2
+        )
+        return Start(visit.username, seconds)
+
+    with ThreadPoolExecutor(len(day)) as threads:
+        return list(threads.map(live, day))
+
+
+def _rows(record: Record, started: Sequence[Start]) -> list[Row]:
+    stays = record.stays()
+    places = MACHINE_MILLI_CORES // MILLI_CORES
+    used = record.machine_seconds()
+    waited: dict[bool, list[float]] = {True: [], False: []}
+    for start in started:
+        waited[record.waited_for_machine(f"jupyter-{start.username}")].append(start.seconds)
+    name = "elasticity"
+    return [
+        Row(name, "servers", "", len(started)),
+        Row(name, "servers ended without being asked to", "", len(record.evicted()), goal="0"),
+        Row(name, "machines at the peak", "", record.machines_peak()),
+        Row(name, "machine-hours, beside first fit without moving", "h", used / 3600,
+            first_fit_machine_seconds(stays, places) / 3600),
+        Row(name, "machine-hours, beside what can be with moving", "h", used / 3600,
+            ideal_machine_seconds(stays, places) / 3600),
+        *(
+            Row(name, f"start {how} a new machine, p{percent}", "s",
+                percentile(waited[new], percent))
+            for how, new in (("without", False), ("with", True))
+            for percent in (50, 95)
+        ),
+    ]  # fmt: skip
+
+
+def _ledger(platform: Installed, record: Record) -> list[Row]:
+    """How far the ledger is from what was seen of pods, and from its own charge."""
+    until(lambda: _all_ended(platform), "all sessions have ended in the ledger", 120)
+    wrong = 0
+    sessions = platform.sessions()
+    for session in sessions:
+        seconds = (_at(session, "ended_at") - _at(session, "started_at")).total_seconds()
+        exact = session["core_seconds"] == seconds * MILLI_CORES / 1000
+        wrong += not exact or session["end_is_estimate"] or session["end_reason"] != "stopped"
+    lacking = len(record.names() ^ {f"jupyter-{one['username']}" for one in sessions})
+    return [Row("elasticity", "sessions that are wrong or lacking", "", wrong + lacking, goal="0")]
+
+
+def _all_ended(platform: Installed) -> bool:
+    return all(session["ended_at"] is not None for session in platform.sessions())
+
+
+def _at(session: dict[str, Any], which: str) -> datetime:
+    return moment(session[which])
