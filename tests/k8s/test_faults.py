@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -181,8 +182,8 @@ def test_an_upgrade_loses_no_server_and_no_second(platform: Installed, ada: Visi
     before, pod = platform.last_session("ada"), uid(platform, "ada")
     platform.settings["site"]["name"] = "Renamed DAC"
     said = platform.deploy("diff")
-    assert "-    name: Test DAC" in said
-    assert "Renamed DAC" in said
+    assert re.search(r"^ *- +name: Test DAC$", said, re.MULTILINE)
+    assert re.search(r"^ *\+ +name: Renamed DAC$", said, re.MULTILINE)
     platform.apply()
     after = platform.last_session("ada")
     assert uid(platform, "ada") == pod

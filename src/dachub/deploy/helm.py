@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from dachub.model.problems import DachubError, Unavailable
 
 READ_SECONDS = 120
+WATCH_SECONDS = 2
 
 
 class WrongCluster(DachubError):
@@ -70,8 +72,19 @@ class Cluster:
             )
         return cls(context, namespace)
 
-    def helm(self, *arguments: str, values: Any = None, seconds: float = READ_SECONDS) -> str:
+    def helm(
+        self,
+        *arguments: str,
+        values: Any = None,
+        seconds: float = READ_SECONDS,
+        watch: Callable[[], None] | None = None,
+    ) -> str:
         """Run Helm; ``values`` come by its input, because command lines can be read by others.
+
+        Parameters
+        ----------
+        watch
+            Called every other second meanwhile; what it raises ends Helm.
 
         Raises
         ------
@@ -80,7 +93,7 @@ class Cluster:
         where = (f"--kube-context={self.context}", f"--namespace={self.namespace}")
         given = () if values is None else ("--values=-",)
         text = None if values is None else yaml.safe_dump(values, sort_keys=False)
-        return run("helm", *arguments, *where, *given, text=text, seconds=seconds)
+        return run("helm", *arguments, *where, *given, text=text, seconds=seconds, watch=watch)
 
     def kubectl(
         self, *arguments: str, text: str | None = None, seconds: float = READ_SECONDS
@@ -102,7 +115,11 @@ class Cluster:
 
 
 def run(
-    program: str, *arguments: str, text: str | None = None, seconds: float = READ_SECONDS
+    program: str,
+    *arguments: str,
+    text: str | None = None,
+    seconds: float = READ_SECONDS,
+    watch: Callable[[], None] | None = None,
 ) -> str:
     """What a program prints.
 
@@ -115,22 +132,33 @@ def run(
     """
     if shutil.which(program) is None:
         raise ToolMissing(f"The program '{program}' is not installed; dachub deploy needs it.")
-    try:
-        done = subprocess.run(
-            [program, *arguments],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DeployFailed(f"{program} {arguments[0]} took more than {seconds:.0f} s.") from error
-    except subprocess.CalledProcessError as error:
-        raise DeployFailed(
-            f"{program} {_told(arguments)} failed: {error.stderr.strip()[-2000:]}"
-        ) from error
-    return done.stdout
+    until = time.monotonic() + seconds
+    with subprocess.Popen(
+        [program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            while True:
+                try:
+                    said, complaint = process.communicate(text, timeout=WATCH_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    text = None  # it has all of it, or goes on getting it
+                    if time.monotonic() > until:
+                        raise DeployFailed(
+                            f"{program} {arguments[0]} took more than {seconds:.0f} s."
+                        ) from None
+                    if watch is not None:
+                        watch()
+        except BaseException:
+            process.terminate()  # Helm notes then that it was ended
+            raise
+    if process.returncode != 0:
+        raise DeployFailed(f"{program} {_told(arguments)} failed: {complaint.strip()[-2000:]}")
+    return said
 
 
 def _told(arguments: Sequence[str]) -> str:

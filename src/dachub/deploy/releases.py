@@ -7,6 +7,7 @@ import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ import yaml
 from dachub.config import Settings
 from dachub.deploy import chart, z2jh
 from dachub.deploy.helm import Cluster, DeployFailed
-from dachub.deploy.workloads import WORKLOADS, stuck_pods, workloads
+from dachub.deploy.workloads import WORKLOADS, pods_now, stuck_pods, workloads
 
 APPLY_SECONDS = 1200
 POLL_SECONDS = 2
@@ -108,6 +109,7 @@ def apply(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> N
     before = {state.name: state.revision for state in states(cluster)}
     for release in wanted(settings):
         say(f"{release.name}: applying")
+        old = pods_now(cluster)
         try:
             cluster.helm(
                 *("upgrade", "--install", "--hide-notes", "--history-max=10"),
@@ -115,8 +117,10 @@ def apply(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> N
                 *(release.name, *release.chart),
                 values=release.values,
                 seconds=APPLY_SECONDS + 60,
+                # The job that brings the database to a new schema may be what cannot start.
+                watch=partial(_refuse_stuck, cluster, old),
             )
-            await_ready(cluster, release.name, say)
+            await_ready(cluster, release.name, say, old)
         except DeployFailed as failure:
             if release.name not in before:
                 raise  # nothing to go back to; what is there shows what is wrong
@@ -146,8 +150,18 @@ def roll_back(cluster: Cluster, settings: Settings, say: Callable[[str], None]) 
         say(f"{name}: back at revision {revisions[name] - 1}")
 
 
-def await_ready(cluster: Cluster, release: str, say: Callable[[str], None]) -> None:
+def await_ready(
+    cluster: Cluster,
+    release: str,
+    say: Callable[[str], None],
+    old: frozenset[str] = frozenset(),
+) -> None:
     """Wait until all workloads of a release are ready, telling how far they are.
+
+    Parameters
+    ----------
+    old
+        Ids of pods whose troubles are not of now.
 
     Raises
     ------
@@ -159,10 +173,10 @@ def await_ready(cluster: Cluster, release: str, say: Callable[[str], None]) -> N
     until = time.monotonic() + APPLY_SECONDS
     said = ""
     while waiting := [one for one in workloads(cluster) if one.name in names and not one.is_ready]:
-        problems = stuck_pods(cluster)
-        if problems or time.monotonic() > until:
-            told = problems or [one.told for one in waiting]
-            raise DeployFailed(f"{release} does not become ready: " + "; ".join(told))
+        _refuse_stuck(cluster, old)
+        if time.monotonic() > until:
+            told = "; ".join(one.told for one in waiting)
+            raise DeployFailed(f"{release} does not become ready: {told}")
         if (told_now := ", ".join(one.told for one in waiting)) != said:
             said = told_now
             say(f"{release}: waiting for {said}")
@@ -228,6 +242,11 @@ def commands(settings: Settings, dachub_values: str, hub_values: str) -> list[st
 
 
 # --- Inside --------------------------------------------------------------------------------------
+
+
+def _refuse_stuck(cluster: Cluster, old: frozenset[str]) -> None:
+    if problems := stuck_pods(cluster, old):
+        raise DeployFailed("Something cannot start: " + "; ".join(problems))
 
 
 def _back_to(cluster: Cluster, release: str, revision: int) -> None:

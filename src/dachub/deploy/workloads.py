@@ -51,8 +51,23 @@ def workloads(cluster: Cluster) -> list[Workload]:
     return [_workload(one) for one in cluster.objects("deployments,statefulsets")]
 
 
-def stuck_pods(cluster: Cluster) -> list[str]:
+def pods_now(cluster: Cluster) -> frozenset[str]:
+    """The pods of the platform that are there, by their ids.
+
+    Raises
+    ------
+    DeployFailed
+    """
+    return frozenset(pod["metadata"]["uid"] for pod in cluster.objects("pods", PLATFORM))
+
+
+def stuck_pods(cluster: Cluster, but: frozenset[str] = frozenset()) -> list[str]:
     """Pods of the platform that will not become ready by themselves, and why.
+
+    Parameters
+    ----------
+    but
+        Ids of pods that do not count, such as those that were there before.
 
     Raises
     ------
@@ -61,6 +76,7 @@ def stuck_pods(cluster: Cluster) -> list[str]:
     return [
         f"{pod['metadata']['name']}: {waiting['reason']} {_why(cluster, pod, container, waiting)}"
         for pod in cluster.objects("pods", PLATFORM)
+        if pod["metadata"]["uid"] not in but
         for which in ("initContainerStatuses", "containerStatuses")
         for container in pod["status"].get(which) or []
         if (waiting := container["state"].get("waiting")) and waiting.get("reason") in _STUCK
