@@ -221,7 +221,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         """Ask whether the server may start, start it, and return when it answers."""
         begin_request()
         with meters.counted():
-            return await self._start()
+            return await self._start_or_rescue()
 
     async def poll(self) -> int | None:
         """``None`` while the server lives."""
@@ -259,7 +259,7 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     # Inside
 
-    async def _start(self) -> Any:
+    async def _start_or_rescue(self) -> Any:
         try:
             # Asked first: who must make room may start a rescue session also where no time is left.
             return await self._start_session(await self.trouble())
