@@ -6,9 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 from tests.harness.browser import browser, visit
-from tests.k8s.installed import Installed, installed
+from tests.k8s.installed import HUB_CHART, STAND_IN, Installed, installed
 
 __all__ = ["browser", "visit"]
+
+
+def pytest_report_header() -> str:
+    """Say once what plays the hub."""
+    if str(STAND_IN) == HUB_CHART:
+        return "hub: our stand-in, since Z2JH_CHART names no Zero to JupyterHub"
+    return f"hub: Zero to JupyterHub of {HUB_CHART}"
 
 
 @pytest.fixture(scope="session")
