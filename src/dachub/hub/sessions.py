@@ -261,28 +261,21 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     async def _start_or_rescue(self) -> Any:
         try:
-            # Asked first: who must make room may start a rescue session also where no time is left.
-            return await self._start_session(await self.trouble())
-        except HomeFull as full:
-            self.log.warning("%s found no room: %s", self._log_name, full.message)
-            starts.tell_failure(self.user.name, self.session, full)
-            await super().stop(now=True)
-            await self._end(EndReason.FAILED, seen=True)
-            self.session = None
-            return await self._rescue(full.message)
+            try:
+                # Asked first: who must make room may start a rescue session also without time.
+                return await self._start_session(await self.trouble())
+            except HomeFull as full:
+                starts.tell_failure(self.user.name, self.session, full)
+                await super().stop(now=True)
+                await self._end(EndReason.FAILED, seen=True)
+                self.session = None
+                return await self._start_session(full.message)
         except DachubError as error:
             starts.tell_failure(self.user.name, self.session, error)
             raise shown(error) from error
         except Exception as error:
             starts.tell_failure(self.user.name, self.session, error)
             raise
-
-    async def _rescue(self, reason: str) -> Any:
-        try:
-            return await self._start_session(reason)
-        except DachubError as error:
-            starts.tell_failure(self.user.name, self.session, error)
-            raise shown(error) from error
 
     async def _start_session(self, trouble: str | None) -> Any:
         live, session_id = runtime.current(), new_session_id()
