@@ -230,7 +230,8 @@ async def test_hostile_names_find_nothing(services: Accounting, clock: HeldClock
         (-60, EndReason.LEFT_GROUP, EndReason.LEFT_GROUP),
         (60, EndReason.LEFT_GROUP, EndReason.STOPPED),  # ended by themselves before it was due
         (-60, EndReason.STOPPED, EndReason.STOPPED),
-        (-60, "maintenance", EndReason.STOPPED),
+        (-60, EndReason.MAINTENANCE, EndReason.MAINTENANCE),
+        (-60, "of-a-newer-version", EndReason.STOPPED),
     ],
 )
 async def test_a_stop_by_the_service_says_why(

@@ -95,9 +95,8 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
     """
     manifest = require_fitting(path)
     parts = {part.name for part in manifest.parts}
-    os.umask(0o077)
     layout.create()
-    with possessed(layout):
+    with _for_us_alone(), possessed(layout):
         end_leftovers(layout, Supervisor(layout))
         if not replace and (layout.outbox.exists() or layout.hub_database.exists()):
             raise HasData(_has_data(str(layout.data)))
@@ -130,6 +129,16 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _for_us_alone() -> Iterator[None]:
+    """What is written meanwhile nobody else can read."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _restore_database(layout: Layout, url: str, path: Path, work: Path) -> None:
