@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
-from kubespawner import KubeSpawner
 
 from dachub.hub.cluster import pods
 from dachub.hub.cluster.reflectors import Noted, NotedPods
-from dachub.hub.sessions import SessionMixin
 
 
 def pod(
@@ -88,8 +85,3 @@ def test_each_change_of_a_pod_is_told_to_its_listener_also_that_it_is_gone() -> 
     finally:
         del NotedPods.listeners["jupyter-ada"]
     assert heard == [("Pending", False), ("Running", False), ("Running", True)]
-
-
-def test_nothing_of_ours_hides_what_kubespawner_calls_for_itself() -> None:
-    ours = {name for name in vars(SessionMixin) if re.match("_[a-z]", name)}
-    assert {name for name in ours if hasattr(KubeSpawner, name)} == set()
