@@ -133,6 +133,33 @@ def test_sizes_are_written_as_kubernetes_does_and_never_less(
     assert z2jh.quantity(size_bytes) == quantity
 
 
+def revision(number: int, status: str = "superseded", description: str = "") -> dict[str, object]:
+    return {"revision": number, "status": status, "description": description}
+
+
+@pytest.mark.parametrize(
+    ("history", "before"),
+    [
+        ([revision(1, "deployed")], None),
+        ([revision(1), revision(2, "deployed")], 1),
+        ([revision(1), revision(2), revision(3, "deployed", "Rollback to 1")], None),
+        ([revision(1), revision(2, "failed"), revision(3, "deployed")], 1),
+        (
+            [
+                *map(revision, (1, 2)),
+                revision(3, "failed"),
+                revision(4, "deployed", "Rollback to 2"),
+            ],
+            1,
+        ),
+    ],
+)
+def test_going_back_is_to_what_really_ran_before(
+    history: list[dict[str, object]], before: int | None
+) -> None:
+    assert releases.revision_before(history) == before
+
+
 @pytest.mark.skipif("Z2JH_CHART" not in os.environ, reason="Z2JH_CHART names no chart")
 def test_zero_to_jupyterhub_knows_every_value() -> None:
     import jsonschema

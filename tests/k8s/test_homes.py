@@ -66,8 +66,11 @@ def test_what_people_keep_is_measured_beside_the_storage(platform: Installed) ->
 
     def measured() -> bool:
         places = json.loads(platform.dachub("storage", "list", "--json"))
-        of_ada = [one for one in places if one.get("name") == "ada" or one.get("owner") == "ada"]
-        return any(one["used_bytes"] >= 3_000_000 for one in of_ada if one["used_bytes"])
+        return any(
+            one["sample"] is not None and one["sample"]["allocated_bytes"] >= 3_000_000
+            for one in places
+            if one["owner"] == "ada"
+        )
 
     until(measured, "the home of ada was measured", 240, pause_seconds=3)
 

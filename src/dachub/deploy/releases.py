@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import difflib
+import json
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -133,21 +135,42 @@ def apply(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> N
 
 
 def roll_back(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> None:
-    """Bring both releases to the revision before the present one: the hub's first.
+    """Bring both releases to what ran before the present revision: the hub's first.
 
     Raises
     ------
     DeployFailed
         If there is no earlier revision; nothing is changed then.
     """
-    revisions = {state.name: state.revision for state in states(cluster)}
-    releases = [release.name for release in reversed(wanted(settings))]
-    if alone := [name for name in releases if revisions.get(name, 0) < 2]:
+    names = [release.name for release in reversed(wanted(settings))]
+    earlier = {name: revision_before(_history(cluster, name)) for name in names}
+    if alone := [name for name, revision in earlier.items() if revision is None]:
         raise DeployFailed(f"There is no earlier revision of {', '.join(alone)} to go back to.")
-    for name in releases:
-        _back_to(cluster, name, revisions[name] - 1)
-        await_ready(cluster, name, say)
-        say(f"{name}: back at revision {revisions[name] - 1}")
+    for name, revision in earlier.items():
+        assert revision is not None  # noqa: S101  refused above
+        old = pods_now(cluster)
+        _back_to(cluster, name, revision)
+        await_ready(cluster, name, say, old)
+        say(f"{name}: back at revision {revision}")
+
+
+def revision_before(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The revision that ran before the present one, which may itself be a rollback to one.
+
+    Parameters
+    ----------
+    history
+        As ``helm history`` gives it, the oldest first.
+    """
+    present = int(history[-1]["revision"])
+    if went_back := re.fullmatch(r"Rollback to (\d+)", str(history[-1].get("description", ""))):
+        present = int(went_back[1])
+    ran = [
+        int(one["revision"])
+        for one in history
+        if one["status"] == "superseded" and int(one["revision"]) < present
+    ]
+    return max(ran, default=None)
 
 
 def await_ready(
@@ -242,6 +265,11 @@ def commands(settings: Settings, dachub_values: str, hub_values: str) -> list[st
 
 
 # --- Inside --------------------------------------------------------------------------------------
+
+
+def _history(cluster: Cluster, release: str) -> list[dict[str, Any]]:
+    revisions: list[dict[str, Any]] = json.loads(cluster.helm("history", release, "--output=json"))
+    return revisions
 
 
 def _refuse_stuck(cluster: Cluster, old: frozenset[str]) -> None:
