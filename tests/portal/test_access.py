@@ -83,6 +83,7 @@ FORMS = {
     "/groups/lenses/members": NOTHING,
     "/groups/lenses/members/meg/remove": NOTHING,
     "/groups/lenses/allocations": NOTHING,
+    "/groups/lenses/cores": NOTHING,
     "/groups/lenses/allocations/1/adjustments": NOTHING,
     "/sessions/{running}/stop": NOTHING,
     "/admin/people": NOTHING,
@@ -91,6 +92,7 @@ FORMS = {
     "/admin/people/meg/forget": NOTHING,
     "/admin/people/meg/password": NOTHING,
     "/admin/groups": NOTHING,
+    "/admin/servers": NOTHING,
 }
 
 
@@ -146,7 +148,7 @@ def _shape(path: str) -> tuple[str, ...]:
     """A path in which everything that varies is a star."""
     fixed = {
         "", "groups", "plots", "days.json", "usage.json", "usage", "storage", "plot.json",
-        "corrections", "edit", "limit", "series", "end", "storage-limit",
+        "corrections", "edit", "limit", "series", "end", "storage-limit", "cores",
         "history", "members", "remove",
         "password", "sessions", "stop", "admin", "people", "servers", "audit", "allocations",
         "adjustments", "disable", "notices", "read", "preferences", "requests", "withdraw", "grant",
