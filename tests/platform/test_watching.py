@@ -46,7 +46,8 @@ def watching(platform: Platform, tmp_path: Path) -> Iterator[Prometheus]:
 
 def test_every_figure_of_ours_that_alerts_and_panels_use_is_there(watching: Prometheus) -> None:
     ours = {name for name in used() if name.startswith(("dachub_", "jupyterhub_"))} - NOT_YET
-    until(lambda: "dachub_enforcement_held" in watching.names(), "the first look at quotas", 60)
+    for name in ("dachub_enforcement_held", "dachub_outbox_held"):
+        until(lambda name=name: name in watching.names(), f"{name} is told the first time", 60)
     assert ours - watching.names() == set()
 
 
