@@ -32,20 +32,27 @@ class PseudonymService:
 
         It is counted under the institution that the person belongs to now.
         """
-        pseudonym = await self._store.give(username, new_pseudonym())
-        now = self._clock.now()
-        if await self._store.register(pseudonym, now):
-            people = await self._people.people(now=now, usernames=[username])
-            institution = people[0].institution if people else UNKNOWN_INSTITUTION
-            if institution != UNKNOWN_INSTITUTION:
-                await self._store.affiliate(pseudonym, institution, now)
-        return pseudonym
+        return (await self.give_all([username]))[username]
 
     async def give_all(self, usernames: Collection[str]) -> dict[str, str]:
-        """Name -> its pseudonym: few questions where most have theirs already."""
+        """Name -> its pseudonym, in as many questions for thousands as for one."""
         known = await self._store.of(usernames)
         missing = sorted(set(usernames) - set(known))
-        return known | {username: await self.give(username) for username in missing}
+        if not missing:
+            return known
+        given = await self._store.give({username: new_pseudonym() for username in missing})
+        now = self._clock.now()
+        added = await self._store.register(sorted(given.values()), now)
+        people = await self._people.people(now=now, usernames=missing)
+        await self._store.affiliate(
+            {
+                given[person.username]: person.institution
+                for person in people
+                if person.institution != UNKNOWN_INSTITUTION and given[person.username] in added
+            },
+            now,
+        )
+        return known | given
 
     async def bury(self, username: str, pseudonym: str) -> None:
         """Keep a name from ever being given out again."""
@@ -63,7 +70,7 @@ class PseudonymService:
 
     async def _nameless(self) -> str:
         pseudonym = new_pseudonym()
-        await self._store.register(pseudonym, self._clock.now())
+        await self._store.register([pseudonym], self._clock.now())
         return pseudonym
 
     async def expects_late(self) -> bool:

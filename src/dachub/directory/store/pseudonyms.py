@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -39,45 +39,60 @@ class PseudonymStore:
         )
         return dict(rows.all())
 
-    async def give(self, username: str, pseudonym: str) -> str:
-        """Keep a pseudonym for somebody who has none; returns the one that stands."""
+    async def give(self, pseudonyms: Mapping[str, str]) -> dict[str, str]:
+        """Keep pseudonyms for people who have none; returns those that stand."""
         await self._session.execute(
             insert(PseudonymRow)
-            .values(username=username, pseudonym=pseudonym)
+            .values([
+                {"username": username, "pseudonym": pseudonym}
+                for username, pseudonym in pseudonyms.items()
+            ])
             .on_conflict_do_nothing(index_elements=["username"])
-        )
-        return (await self.of([username]))[username]
+        )  # fmt: skip
+        return await self.of(pseudonyms)
 
-    async def register(self, pseudonym: str, at: datetime) -> bool:
-        """Let a pseudonym stand where only people may; ``False`` if it does already."""
-        added = await self._session.scalar(
+    async def register(self, pseudonyms: Collection[str], at: datetime) -> set[str]:
+        """Let pseudonyms stand where only people may; returns those that did not yet."""
+        added = await self._session.scalars(
             insert(PersonRow)
             .values(
-                username=pseudonym,
-                issuer=PSEUDONYM_ISSUER,
-                subject=pseudonym,
-                full_name="",
-                email="",
-                is_administrator=False,
-                created_at=at,
-                disabled_at=at,
-                disabled_reason="a pseudonym",
-                disable_enforced_at=at,
+                [
+                    {
+                        "username": pseudonym,
+                        "issuer": PSEUDONYM_ISSUER,
+                        "subject": pseudonym,
+                        "full_name": "",
+                        "email": "",
+                        "is_administrator": False,
+                        "created_at": at,
+                        "disabled_at": at,
+                        "disabled_reason": "a pseudonym",
+                        "disable_enforced_at": at,
+                    }
+                    for pseudonym in pseudonyms
+                ]
             )
             .on_conflict_do_nothing()
             .returning(PersonRow.username)
         )
-        return added is not None
+        return set(added)
 
-    async def affiliate(self, pseudonym: str, institution: str, at: datetime) -> None:
-        """Count a pseudonym's usage under an institution."""
+    async def affiliate(self, institutions: Mapping[str, str], at: datetime) -> None:
+        """Count the usage of pseudonyms under institutions."""
+        if not institutions:
+            return
         await self._session.execute(
             insert(AffiliationRow).values(
-                username=pseudonym,
-                value=institution,
-                asserted_by=PSEUDONYM_ISSUER,
-                first_asserted_at=at,
-                last_asserted_at=at,
+                [
+                    {
+                        "username": pseudonym,
+                        "value": institution,
+                        "asserted_by": PSEUDONYM_ISSUER,
+                        "first_asserted_at": at,
+                        "last_asserted_at": at,
+                    }
+                    for pseudonym, institution in institutions.items()
+                ]
             )
         )
 
