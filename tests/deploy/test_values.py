@@ -117,6 +117,11 @@ def test_the_services_configuration_can_be_read_by_the_service() -> None:
     assert read.listen.behind_proxy
 
 
+def test_logs_are_sent_under_the_names_that_the_store_was_prepared_for() -> None:
+    store = "logs: {store: {url: https://logs.example.org, prefix: dac-dev}}"
+    assert chart.values(parse(SITE + store, "dachub.yaml"))["logging"] == {"prefix": "dac-dev"}
+
+
 def test_two_instances_share_no_name_of_the_whole_cluster() -> None:
     text = SITE + "instances: {dev: {cluster: {namespace: dac-dev}}}"
     main, dev = (parse(text, "dachub.yaml", instance=name) for name in (None, "dev"))

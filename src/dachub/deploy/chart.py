@@ -71,6 +71,8 @@ def values(settings: Settings) -> dict[str, Any]:
         }
     elif settings.storage.method == "volumes":
         ours["storage"] = {"enabled": True, "kind": "volumes"}
+    if settings.logs.store is not None:
+        ours["logging"] = {"prefix": settings.logs.store.prefix}
     return merged(ours, cluster.values)
 
 
