@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import event
+from tests.harness.statements import counted
 from tests.portal.conftest import HOST, HUB_TOKEN, Portal
 from tests.portal.seed import NOW, OPERATOR
 
@@ -138,21 +137,12 @@ async def test_mails_and_workers_are_shown(watched: Portal, prometheus: httpx.As
 async def test_asking_again_at_once_costs_the_database_nothing(
     watched: Portal, prometheus: httpx.AsyncClient
 ) -> None:
-    said: list[str] = []
-    engine = watched.process.engine.sync_engine
-
-    def note(*arguments: Any) -> None:
-        said.append(arguments[2])
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with counted(watched.process.engine) as said:
         await asyncio.gather(*(prometheus.get(METRICS) for _ in range(20)))
         assert 0 < len(said) <= 15
         said.clear()
         await prometheus.get(METRICS)
         assert said == []
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize(

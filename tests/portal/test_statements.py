@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from sqlalchemy import event
+from tests.harness.statements import counted
 from tests.portal.conftest import Portal
 from tests.portal.seed import OPERATOR
 
@@ -14,23 +11,10 @@ BASE = "/services/dac"
 MOST_STATEMENTS = 40
 
 
-@contextmanager
-def _counted(portal: Portal) -> Iterator[list[str]]:
-    said: list[str] = []
-
-    def note(_c: object, _k: object, statement: str, *_: object) -> None:
-        said.append(statement)
-
-    engine = portal.process.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield said
-    event.remove(engine, "before_cursor_execute", note)
-
-
 async def _statements(portal: Portal, name: str, path: str) -> int:
     async with portal.client(name) as client:
         await client.get(BASE + path)  # the hub's answer is remembered from now on
-        with _counted(portal) as said:
+        with counted(portal.process.engine) as said:
             answer = await client.get(BASE + path)
     assert answer.status_code == 200
     return len(said)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import OwnLoop
+from tests.harness.statements import counted
 from tests.privacy.conftest import ADMIN, fill, holds, ran, session_of, sign_in, told
 
 from dachub.accounting.tables import SessionRow, UsageDayRow
@@ -52,6 +53,21 @@ async def report(factory: Factory, *dimensions: UsageDimension) -> UsageReport:
     return await factory.usage().report(
         ADMIN, since=now - 3000 * DAY, until=now + DAY, dimensions=list(dimensions)
     )
+
+
+async def test_many_names_cost_no_more_statements_than_one(
+    db: AsyncSession, engine: AsyncEngine, clock: HeldClock
+) -> None:
+    factory = with_terms(db, clock, sessions_days=365)
+    asked = []
+    for people in (["ann"], [f"person-{number}" for number in range(30)]):
+        for username in people:
+            await sign_in(factory, username)
+            await ran(factory, username, clock.now() - 400 * DAY, 30)
+        with counted(engine) as said:
+            assert await retain_sessions(factory, set(), 100) == len(people)
+        asked.append(len(said))
+    assert asked[0] == asked[1]
 
 
 async def test_sessions_past_their_term_stand_under_one_pseudonym(
