@@ -155,8 +155,38 @@ async def test_of_two_reasons_the_earlier_holds(
     now = site.clock.now()
     await site.ledger.sessions().schedule_stop(session.session_id, now + hours * HOUR, "quota")
     await site.maintenance.announce(ADMINISTRATOR, [session.session_id], now + 2 * HOUR)
-    assert (await site.found(session)).stop_due_reason == holds
-    assert len(await site.told()) == (holds == "maintenance")
+    found = await site.found(session)
+    assert (found.stop_due_reason, found.maintenance_at) == (holds, now + 2 * HOUR)
+    assert len(await site.told()) == 1
+
+
+async def test_a_stop_for_a_quota_that_is_withdrawn_leaves_that_for_the_machine(
+    site: Site, describe: Describe
+) -> None:
+    session = await site.runs(describe())
+    now, sessions = site.clock.now(), site.ledger.sessions()
+    await site.maintenance.announce(ADMINISTRATOR, [session.session_id], now + 2 * HOUR)
+    await sessions.schedule_stop(session.session_id, now + HOUR, "quota")
+    await sessions.schedule_stop(session.session_id, None)
+    found = await site.found(session)
+    assert (found.stop_due_at, found.stop_due_reason) == (now + 2 * HOUR, "maintenance")
+    await site.maintenance.withdraw(ADMINISTRATOR, [session.session_id])
+    assert (await site.found(session)).stop_due_at is None
+
+
+async def test_a_machine_that_stays_leaves_the_stop_for_the_quota(
+    site: Site, describe: Describe
+) -> None:
+    session = await site.runs(describe())
+    now, sessions = site.clock.now(), site.ledger.sessions()
+    await site.maintenance.announce(ADMINISTRATOR, [session.session_id], now + 2 * HOUR)
+    await sessions.schedule_stop(session.session_id, now + HOUR, "quota")
+    await site.maintenance.withdraw(ADMINISTRATOR, [session.session_id])
+    found = await site.found(session)
+    assert (found.stop_due_at, found.stop_due_reason) == (now + HOUR, "quota")
+    assert "keeps its machine, but will be stopped on" in (await site.told())[-1].title
+    await sessions.schedule_stop(session.session_id, None)
+    assert (await site.found(session)).stop_due_at is None
 
 
 async def test_only_an_administrator_may(site: Site, describe: Describe) -> None:

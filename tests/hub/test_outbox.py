@@ -116,7 +116,7 @@ async def test_an_end_nobody_saw_is_an_estimate_at_the_last_sign_of_life(outbox:
     await outbox.requested(session)
     start = await outbox.started(session, now())
     seen = start + timedelta(seconds=40)
-    await outbox.seen_alive([session.session_id], seen)
+    await outbox.seen_alive({session.session_id: seen})
     await outbox.ended(session, started_at=start, at=None, reason=EndReason.LOST)
     end = (await events_in(outbox))[-1]
     assert (end.at, end.end_is_estimate, end.end_reason) == (seen, True, EndReason.LOST)
@@ -395,7 +395,7 @@ def test_at_most_one_final_event_whatever_the_order(steps: list[tuple[int, str]]
                 elif step == "started":
                     await box.started(session, now())
                 elif step == "seen":
-                    await box.seen_alive([session.session_id], now())
+                    await box.seen_alive({session.session_id: now()})
                 else:
                     await box.ended(session, started_at=None, at=None, reason=EndReason.LOST)
             told = await events_in(box)

@@ -73,6 +73,7 @@ class SessionRow(Base):
     last_seen_at: Mapped[datetime | None]
     stop_due_at: Mapped[datetime | None]
     stop_due_reason: Mapped[str | None]
+    maintenance_at: Mapped[datetime | None]
 
 
 class SegmentRow(Base):

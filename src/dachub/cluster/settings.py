@@ -86,6 +86,12 @@ class MachineSettings(Section):
     new_machine_seconds: int = Field(
         default=240, ge=1, description="How long a new one takes, until it was measured"
     )
+    lost_after_seconds: int = Field(
+        default=300,
+        ge=0,
+        description="For how long one may be silent until the servers on it are given up; the "
+        "cluster itself notices after 50 seconds",
+    )
     placeholders: int = Field(
         default=0, ge=0, description="Free places of the preset size that are always kept ready"
     )

@@ -114,7 +114,8 @@ def undrain(cluster: Cluster, name: str, say: Say) -> None:
         spared = _ask(cluster, "withdraw-stop", "--json", *sessions)
     # Last: whoever is interrupted before can run this again.
     _change(cluster, name, unschedulable=False, annotations={UNTIL: None, BECAUSE: None})
-    say(f"{name} takes servers again; {len(spared)} that were to be stopped go on")
+    servers = _counted(len(spared), "server")
+    say(f"{name} takes servers again; the notice of {servers} is withdrawn")
 
 
 # --- Inside --------------------------------------------------------------------------------------
@@ -190,11 +191,16 @@ def _progress(servers: Sequence[dict[str, Any]], announced: Sequence[dict[str, A
         for pod in servers
     }
     people = len({one["username"] for one in announced})
-    told = f"told: {len(known)}, of {people} people" if known else "nobody was told yet"
-    text = f"waiting for {len(servers)} servers; {told}"
+    verb = "was" if people == 1 else "were"
+    told = f"{_counted(people, 'person', 'people')} {verb} told" if known else "nobody was told yet"
+    text = f"waiting for {_counted(len(servers), 'server')}; {told}"
     if strange := sorted(pod for pod, session in pods.items() if session is None):
         text += f"; no sessions, stop them in the hub: {', '.join(strange)}"
     return text
+
+
+def _counted(count: int, one: str, several: str | None = None) -> str:
+    return f"{count} {one if count == 1 else several or one + 's'}"
 
 
 def _finish(cluster: Cluster, name: str, say: Say, *, move: bool) -> None:
@@ -210,10 +216,11 @@ def _finish(cluster: Cluster, name: str, say: Say, *, move: bool) -> None:
     )
     rest = sum(others.values())
     if rest and not move:
-        say(f"{name}: {rest} other pods are on it. Move them: kubectl {' '.join(command)}")
+        left = "1 other pod is" if rest == 1 else f"{rest} other pods are"
+        say(f"{name}: {left} on it; to evict what is left: kubectl {' '.join(command)}")
         return
     if rest:
-        say(f"{name}: moving {rest} other pods, as their disruption budgets allow")
+        say(f"{name}: evicting {_counted(rest, 'other pod')}, as disruption budgets allow")
         cluster.kubectl(*command, f"--timeout={MOVE_SECONDS}s", seconds=MOVE_SECONDS + 30)
     say(f"{name} is empty: the machine can be taken away. To keep it: dachub deploy undrain {name}")
 

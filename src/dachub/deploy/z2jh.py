@@ -80,6 +80,7 @@ def hub_settings(settings: Settings) -> HubSettings:
             groups_path=homes.groups_path,
             helper_image=f"{image_name(settings, 'hub')}:{image_tag(settings)}",
             new_machine_seconds=cluster.machines.new_machine_seconds,
+            lost_after_seconds=cluster.machines.lost_after_seconds,
         ),
     )
 

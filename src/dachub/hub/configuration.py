@@ -139,6 +139,8 @@ def _servers(c: Any, settings: HubSettings) -> None:
     ours.consecutive_failure_limit = NO_LIMIT
     ours.http_timeout = 30
     ours.poll_interval = 30
+    if settings.pods is not None:
+        ours.lost_after_seconds = settings.pods.lost_after_seconds
     ours.default_url = "/lab"
     ours.options_form = form.options_form
     ours.options_from_form = form.options_from_form

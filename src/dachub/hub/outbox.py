@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -167,9 +167,9 @@ class Outbox:
 
         await self._write(write)
 
-    async def seen_alive(self, session_ids: Iterable[UUID], at: datetime) -> None:
-        """Note that these sessions run: the base of an estimate, should nobody see their end."""
-        rows = [(text(at), str(session_id)) for session_id in session_ids]
+    async def seen_alive(self, sessions: Mapping[UUID, datetime]) -> None:
+        """Note when sessions were known to run: an estimate, should nobody see their end."""
+        rows = [(text(at), str(session_id)) for session_id, at in sessions.items()]
         if rows:
             await self._write(
                 lambda connection: connection.executemany(

@@ -33,6 +33,7 @@ STEPS_TOLD = {
     Step.FULL: starts.Action.WAITING,
     Step.NEW_MACHINE: starts.Action.WAITING,
     Step.VOLUME: starts.Action.VOLUME,
+    Step.VOLUME_HELD: starts.Action.VOLUME,
     Step.IMAGE: starts.Action.IMAGE,
 }
 

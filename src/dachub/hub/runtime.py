@@ -49,6 +49,10 @@ class HasSession(Protocol):
         """The session, once its server answers."""
 
     @property
+    def sign_of_life_at(self) -> datetime:
+        """Up to when it is known that the server lives."""
+
+    @property
     def ends_at(self) -> datetime | None:
         """When its time is over; ``None`` where it may go on."""
 
@@ -149,14 +153,14 @@ class Runtime:
 
     async def heartbeat(self, app: Any) -> None:
         """Note which servers are alive."""
-        alive = [
-            session_id
+        alive = {
+            session_id: spawner.sign_of_life_at
             for spawner in _spawners(app)
             if isinstance(spawner, HasSession)
             and (session_id := spawner.running_session_id) is not None
             and await spawner.poll() is None
-        ]
-        await self.outbox.seen_alive(alive, now())
+        }
+        await self.outbox.seen_alive(alive)
 
     async def end_overdue(self, app: Any) -> None:
         """End rescue sessions that have had their time, also those of an earlier hub."""

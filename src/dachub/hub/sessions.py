@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from jupyterhub.utils import maybe_future, utcnow
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from tornado import web  # type: ignore[attr-defined]
 
 from dachub.hub import environment, meters, runtime, starts
+from dachub.hub.answering import answers, host_and_port
 from dachub.hub.clock import now
 from dachub.hub.logs import begin_request
 from dachub.hub.queue import Waiting
@@ -131,6 +131,8 @@ class SessionMixin(Base):  # type: ignore[misc]
     session: SessionDescription | None = None
     started_at: datetime | None = None
     died_at: datetime | None = None
+    machine_lost = False
+    lost_at: datetime | None = None
     choice: ResolvedChoice | None = None
     person: HubPerson | None = None
     notice: str = ""
@@ -173,6 +175,11 @@ class SessionMixin(Base):  # type: ignore[misc]
     def running_session_id(self) -> UUID | None:
         """The session, once its server answers."""
         return self.session.session_id if self.session and self.started_at else None
+
+    @property
+    def sign_of_life_at(self) -> datetime:
+        """Up to when it is known that the server lives, while nothing tells of its end."""
+        return now()
 
     @property
     def ends_at(self) -> datetime | None:
@@ -441,7 +448,7 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     async def _until_up(self, address: Any) -> None:
         """Wait for the first answer; a server that dies meanwhile is an error with a reason."""
-        host, port = address if isinstance(address, tuple) else _host_and_port(address)
+        host, port = address if isinstance(address, tuple) else host_and_port(address)
         path = str(PurePath(self.server.base_url) / "api")
         pause_seconds = 0.05
         while True:
@@ -452,7 +459,7 @@ class SessionMixin(Base):  # type: ignore[misc]
                     f"{await self.failure_reason()}"
                     f"If this goes on, ask {runtime.current().settings.site.contact}."
                 )
-            if await _answers(host, port, path):
+            if await answers(host, port, path):
                 return
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 1.3, 0.5)
@@ -464,6 +471,10 @@ class SessionMixin(Base):  # type: ignore[misc]
         if await self.poll() is None:
             self.log.error("%s does not die; its session goes on", self._log_name)
             return
+        if self.machine_lost and self.died_at is None:
+            reason, seen = EndReason.MACHINE_LOST, False
+            if self.lost_at is not None:  # else it is the last sign of life that the hub noted
+                await runtime.current().outbox.seen_alive({self.session.session_id: self.lost_at})
         at = self.died_at or (now() if seen else None)
         await runtime.current().outbox.ended(
             self.session, started_at=self.started_at, at=at, reason=reason
@@ -472,24 +483,3 @@ class SessionMixin(Base):  # type: ignore[misc]
             self._end_told = True
             starts.tell_end(self.session, reason)
         await self.clean_up()
-
-
-def _host_and_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 80
-
-
-async def _answers(host: str, port: int, path: str) -> bool:
-    """Whether an HTTP server answers with anything but an error of its own."""
-    try:
-        async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
-                await writer.drain()
-                words = (await reader.readline()).split()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return len(words) >= 2 and words[1].isdigit() and int(words[1]) < 500

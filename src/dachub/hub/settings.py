@@ -268,6 +268,9 @@ class PodSettings(Section):
     new_machine_seconds: int = Field(
         default=240, ge=1, description="How long a new machine takes, until it was measured"
     )
+    lost_after_seconds: int = Field(
+        default=300, ge=0, description="For how long a machine may be silent until it is given up"
+    )
     gpu_resource: str = Field(default="nvidia.com/gpu", description="What a GPU is called")
 
 

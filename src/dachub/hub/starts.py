@@ -14,6 +14,9 @@ from dachub.model.sessions import EndReason, SessionDescription
 log = logging.getLogger("dachub.hub.servers")
 
 
+NOT_MEANT = frozenset({EndReason.EXITED, EndReason.LOST, EndReason.MACHINE_LOST})
+
+
 class Action(StrEnum):
     """What happens to a server."""
 
@@ -38,7 +41,7 @@ def tell(action: Action, session: SessionDescription, *, step: str | None = None
 
 def tell_end(session: SessionDescription, reason: EndReason) -> None:
     """Log the end of a server that ran."""
-    outcome = "failure" if reason in {EndReason.EXITED, EndReason.LOST} else "success"
+    outcome = "failure" if reason in NOT_MEANT else "success"
     fields = {"event.reason": reason.value, "event.outcome": outcome}
     _log(logging.INFO, Action.ENDED, session.username, fields | _of(session))
 

@@ -48,6 +48,7 @@ class EndReason(StrEnum):
     EXITED = "exited"  # the server's process ended by itself
     FAILED = "failed"  # never became ready: consumes nothing
     LOST = "lost"  # nobody saw the end
+    MACHINE_LOST = "machine-lost"  # it ended with the machine it ran on
     TIME_LIMIT = "time-limit"  # a rescue session had its time
     # Stopped by the service; the hub tells of a stop, and why is what the stop was scheduled for.
     LEFT_GROUP = "left-group"
@@ -188,6 +189,9 @@ class SessionRecord(BaseModel):
     last_seen_at: datetime | None
     stop_due_at: datetime | None = None
     stop_due_reason: str | None = None
+    maintenance_at: datetime | None = Field(
+        default=None, description="When its machine is taken out of service"
+    )
     state: Literal["requested", "running", "ended"]
     core_seconds: float = Field(description="Cores x seconds so far; exact to three decimals")
     correction: Correction | None = Field(default=None, description="The latest, if there is any")
@@ -201,8 +205,7 @@ class SessionRecord(BaseModel):
     def goes_on_until(self, moment: datetime) -> bool:
         """Whether it has no notice for another reason that ends it by then.
 
-        A stop for maintenance gives way to an earlier one: whoever takes that back says again
-        what is due.
+        A stop for maintenance gives way to an earlier one, and holds again when that is lifted.
         """
         return self.stop_due_at is None or (
             self.stop_due_reason == EndReason.MAINTENANCE and moment < self.stop_due_at

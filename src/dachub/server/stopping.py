@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dachub.directory.models import LeftBehind, Principal
@@ -64,7 +64,8 @@ async def _confirmed(
     process: Process, due: Sequence[SessionRecord]
 ) -> tuple[Sequence[SessionRecord], str]:
     """What is really to be stopped: of what is due for its quota only what still must, for sure."""
-    spent = [session for session in due if session.stop_due_reason == EndReason.QUOTA]
+    now = process.clock.now()
+    spent = [session for session in due if _is_for_quota_alone(session, now)]
     if not spent:
         return due, ""
     before = process.vigil
@@ -72,8 +73,16 @@ async def _confirmed(
         vigil, confirmed, said = await services.enforcement().confirmed(before, spent)
     if process.vigil is before:  # else it was enforced meanwhile, and that knows better
         process.vigil = vigil
-    others = [session for session in due if session.stop_due_reason != EndReason.QUOTA]
+    others = [session for session in due if not _is_for_quota_alone(session, now)]
     return [*others, *confirmed], f"; {said}" if said else ""
+
+
+def _is_for_quota_alone(session: SessionRecord, now: datetime) -> bool:
+    """Whether nothing but its quota stops a session; its machine may be taken away, too."""
+    maintenance_at = session.maintenance_at
+    return session.stop_due_reason == EndReason.QUOTA and not (
+        maintenance_at is not None and maintenance_at <= now
+    )
 
 
 async def notice_leavers(process: Process) -> str:

@@ -30,6 +30,7 @@ def event(reason: str, second: float, message: str = "", uid: str = "1") -> dict
 NOMINATED = event("Nominated", 2, "Pod should schedule on: nodeclaim/users-x7k2p")
 NOMINATED_OLD = event("Nominated", 2, "Pod should schedule on: node/users-1")
 UNSCHEDULABLE = event("FailedScheduling", 1, "0/3 nodes are available")
+HELD = 'Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node'
 ORDERED = event("TriggeredScaleUp", 2, "pod triggered scale-up: [{users 2->3 (max: 9)}]")
 
 
@@ -44,6 +45,7 @@ ORDERED = event("TriggeredScaleUp", 2, "pod triggered scale-up: [{users 2->3 (ma
         ([UNSCHEDULABLE, NOMINATED_OLD], Step.FULL),
         ([ORDERED, event("Scheduled", 200)], Step.STARTING),
         ([event("Scheduled", 3), event("FailedAttachVolume", 4)], Step.VOLUME),
+        ([event("Scheduled", 3), event("FailedAttachVolume", 4, HELD)], Step.VOLUME_HELD),
         ([event("Scheduled", 3), event("Pulling", 4)], Step.IMAGE),
         ([event("Scheduled", 3), event("Pulling", 4), event("Pulled", 9)], Step.STARTING),
         ([event("Scheduled", 3), event("Started", 4)], Step.STARTING),

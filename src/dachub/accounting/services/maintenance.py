@@ -42,7 +42,7 @@ class MaintenanceService:
     ) -> Sequence[SessionRecord]:
         """Have sessions stopped at ``at``; each owner is told once, and anew of another time.
 
-        A session that ends earlier for another reason is left alone.
+        What stops a session earlier for another reason does so; if it is lifted, this holds.
 
         Returns
         -------
@@ -56,9 +56,9 @@ class MaintenanceService:
         """
         at = whole_second(at)
         for session in await self._open(by, session_ids):
-            if _ends_as_early(session, at):
+            if session.maintenance_at == at:
                 continue
-            await self._sessions.schedule_stop(session.session_id, at, EndReason.MAINTENANCE)
+            await self._sessions.schedule_maintenance(session.session_id, at)
             why = f": {because.strip().rstrip('.')}" if because.strip() else ""
             await self._tell(
                 session,
@@ -89,7 +89,7 @@ class MaintenanceService:
         Returns
         -------
         sequence of SessionRecord
-            Those that were to be stopped and go on.
+            Those that were to be stopped for it.
 
         Raises
         ------
@@ -99,15 +99,15 @@ class MaintenanceService:
         spared = [
             session
             for session in await self._open(by, session_ids)
-            if session.stop_due_reason == EndReason.MAINTENANCE
+            if session.maintenance_at is not None
         ]
         for session in spared:
-            await self._sessions.schedule_stop(session.session_id, None)
+            await self._sessions.schedule_maintenance(session.session_id, None)
             await self._tell(
                 session,
                 f"maintenance-withdrawn/{session.session_id}/{self._clock.now()}",
                 Severity.INFO,
-                "goes on",
+                _what_follows(session),
                 "The machine that it runs on stays in service; the notice is withdrawn.",
             )
             await self._audit.record(
@@ -156,9 +156,8 @@ class MaintenanceService:
         )
 
 
-def _ends_as_early(session: SessionRecord, at: datetime) -> bool:
-    if session.stop_due_at is None:
-        return False
-    if session.stop_due_reason == EndReason.MAINTENANCE:
-        return session.stop_due_at == at
-    return session.stop_due_at <= at
+def _what_follows(session: SessionRecord) -> str:
+    """What happens to a session whose machine stays."""
+    if session.stop_due_at is None or session.stop_due_reason == EndReason.MAINTENANCE:
+        return "goes on"
+    return f"keeps its machine, but will be stopped on {session.stop_due_at:%-d %B at %H:%M} UTC"

@@ -177,12 +177,27 @@ class SessionService:
     ) -> None:
         """Have an open session stopped at a moment, with a notice to its owner; ``None`` lifts it.
 
+        Lifted, it is still stopped when its machine is taken out of service.
+
         Raises
         ------
         NotFound
             If there is no such session, or it has ended.
         """
         if not await self._store.schedule_stop(session_id, at, reason if at else None):
+            raise NotFound(f"There is no open session {session_id}.")
+
+    async def schedule_maintenance(self, session_id: UUID, at: datetime | None) -> None:
+        """Have an open session stopped as its machine is taken out of service; ``None`` lifts it.
+
+        What stops it earlier holds; once that is lifted, this does.
+
+        Raises
+        ------
+        NotFound
+            If there is no such session, or it has ended.
+        """
+        if not await self._store.schedule_maintenance(session_id, at):
             raise NotFound(f"There is no open session {session_id}.")
 
     async def due_for_stop(self, now: datetime) -> Sequence[SessionRecord]:

@@ -47,6 +47,12 @@ SCHEDULED = (
 
 _SEGMENT = tuple(field.name for field in fields(Segment))
 _END = ("ended_at", "end_reason", "stop_due_at", "stop_due_reason")
+_OF_MAINTENANCE = {
+    "stop_due_at": SessionRow.maintenance_at,
+    "stop_due_reason": case(
+        (SessionRow.maintenance_at.is_not(None), EndReason.MAINTENANCE), else_=None
+    ),
+}
 _TOLD = tuple(
     field.name for field in fields(ChargedSession) if field.name not in ("end_reason", "segments")
 )
@@ -220,11 +226,34 @@ class SessionStore:
     async def schedule_stop(
         self, session_id: UUID, at: datetime | None, reason: str | None
     ) -> bool:
-        """Set or lift the moment an open session is to be stopped; whether there is such a one."""
+        """Set or lift the moment an open session is to be stopped; whether there is such a one.
+
+        Lifted, it is that of its machine's maintenance, where that is due.
+        """
+        if at is None:
+            return await self._change_stop(session_id, **_OF_MAINTENANCE)
+        return await self._change_stop(session_id, stop_due_at=at, stop_due_reason=reason)
+
+    async def schedule_maintenance(self, session_id: UUID, at: datetime | None) -> bool:
+        """Set or lift when its machine is taken out of service; the earlier stop holds."""
+        found = await self._change_stop(session_id, maintenance_at=at)
+        gives_way = or_(
+            SessionRow.stop_due_at.is_(None),
+            SessionRow.stop_due_reason == EndReason.MAINTENANCE,
+            SessionRow.stop_due_at > SessionRow.maintenance_at,
+        )
+        await self._session.execute(
+            update(SessionRow)
+            .where(SessionRow.session_id == session_id, SessionRow.ended_at.is_(None), gives_way)
+            .values(**_OF_MAINTENANCE)
+        )
+        return found
+
+    async def _change_stop(self, session_id: UUID, **values: Any) -> bool:
         changed = await self._session.execute(
             update(SessionRow)
             .where(SessionRow.session_id == session_id, SessionRow.ended_at.is_(None))
-            .values(stop_due_at=at, stop_due_reason=reason)
+            .values(**values)
             .returning(SessionRow.session_id)
         )
         return changed.first() is not None

@@ -9,6 +9,7 @@ from kubernetes_asyncio.client.rest import ApiException
 from kubespawner.clients import load_config, shared_client
 
 from dachub.hub.clock import now
+from dachub.hub.cluster.pods import silent_since_of
 
 SESSION_LABEL = "dachub/session"
 GONE = 404
@@ -34,7 +35,10 @@ class PodLeftovers:
                 for status in pod.status.container_statuses or []
                 if status.state.terminated
             ]
-            ended_at = max(finished) if finished else now()
+            if finished:
+                ended_at = max(finished)
+            elif silent_since_of(api.api_client.sanitize_for_serialization(pod)) is None:
+                ended_at = now()
             try:
                 await api.delete_namespaced_pod(
                     pod.metadata.name, self._namespace, grace_period_seconds=0

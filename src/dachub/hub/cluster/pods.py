@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kubespawner import KubeSpawner
+from traitlets import Float
 
 from dachub.hub.clock import now
 from dachub.hub.cluster.progress import Stage, stage_of
@@ -73,14 +74,22 @@ class Pod(KubeSpawner):  # type: ignore[misc]
     ----------
     died_at
         When the server in it ended, where the cluster told.
+    machine_lost
+        Whether it ended because its machine did: nobody saw how.
+    lost_at
+        When the cluster last heard of that machine, where it told.
     why_ended
         For its owner, where it was not their own doing.
     """
 
+    lost_after_seconds = Float(
+        300, help="For how long a machine may be silent until its servers are given up"
+    ).tag(config=True)
     died_at: datetime | None = None
+    machine_lost = False
+    lost_at: datetime | None = None
     why_ended = ""
     _pod_uid: str | None = None
-    _lost = False
     _telling: asyncio.Task[None] | None = None
 
     async def _start_reflector(
@@ -104,6 +113,13 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         return next((str(one.get("imageID", "")) for one in statuses), "")
 
     @property
+    def sign_of_life_at(self) -> datetime:
+        """Up to when the cluster vouches for the server, if nothing tells of its end."""
+        silent_since = silent_since_of(self.pod) if self.pod is not None else None
+        heard_at: datetime | None = self.pod_reflector.heard_at if self.pod_reflector else None
+        return silent_since or heard_at or now()
+
+    @property
     def stage(self) -> Stage:
         """How far the start is."""
         events = list(NotedEvents.by_pod.get(self.pod_name, {}).values())
@@ -120,7 +136,8 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         await self._start_watching_pods()
         if self.pod is not None:  # left behind by an earlier start
             await Pod.stop(self, now=True)
-        self.died_at, self.why_ended, self._lost, self._pod_uid = None, "", False, None
+        self.died_at, self.why_ended, self._pod_uid = None, "", None
+        self.machine_lost, self.lost_at = False, None
         self._listen()
         starting = super().start()
         failing = asyncio.ensure_future(self._until_failed())
@@ -139,6 +156,8 @@ class Pod(KubeSpawner):  # type: ignore[misc]
 
         KubeSpawner would wait as long as a start may take, which includes the wait in a queue.
         """
+        if self.pod is not None and silent_since_of(self.pod) is not None:
+            now = True  # nobody there would hear of a period of grace
         try:
             async with asyncio.timeout(self.delete_grace_period + SILENT_SECONDS):
                 await super().stop(now)
@@ -152,7 +171,8 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         await self._start_watching_pods()
         self._listen()
         pod = self.pod
-        if pod is not None and self._is_lost(pod):
+        if pod is not None and _is_given_up(pod, self.lost_after_seconds):
+            self._lose(pod)
             return 1
         status: int | None = await super().poll()
         return status
@@ -184,7 +204,11 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         self._pod_uid = uid
         if ended is not None:
             self.died_at = _moment(ended.get("finishedAt"))
-        self.why_ended = _why_ended(pod, ended)
+            self.why_ended = _why_ended(pod, ended)
+        elif silent_since_of(pod) is not None or _disruption(pod) in MACHINE_LOST:
+            self._lose(pod)
+        else:
+            self.why_ended = _why_ended(pod, ended)
         if self._poll_callback is not None and self._telling is None:
             self._telling = asyncio.ensure_future(self._tell_hub())
 
@@ -196,21 +220,17 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         finally:
             self._telling = None
 
-    def _is_lost(self, pod: Resource) -> bool:
-        """Whether the machine of a pod that should be gone says nothing more."""
-        wanted = _moment(pod["metadata"].get("deletionTimestamp"))
-        if wanted is None or _terminated(pod) is not None:
-            return False
-        if now() < wanted + timedelta(seconds=SILENT_SECONDS):
-            return False
-        if not self._lost:
-            self._lost = True
-            self.why_ended = (
-                "The machine on which your server ran stopped answering. Your files are as they "
-                "were last saved; what was only in memory is lost."
-            )
-            self.log.warning("%s is on a machine that does not answer any more", self.pod_name)
-        return True
+    def _lose(self, pod: Resource) -> None:
+        """Note that a pod ended with its machine."""
+        if self.machine_lost:
+            return
+        self.machine_lost, self.lost_at = True, silent_since_of(pod)
+        when = f" at {self.lost_at:%H:%M} UTC" if self.lost_at else ""
+        self.why_ended = (
+            f"The machine on which your server ran was lost{when}. Your files are as they were "
+            "last saved; what was only in memory is gone."
+        )
+        self.log.warning("%s is given up: its machine was lost", self.pod_name)
 
     async def _until_failed(self) -> None:
         patience = _Patience(IMAGE_PATIENCE_SECONDS)
@@ -250,6 +270,35 @@ def _terminated(pod: Resource) -> Resource | None:
     return None
 
 
+def silent_since_of(pod: Resource) -> datetime | None:
+    """Since when the cluster hears nothing of the machine of a pod; ``None`` while it does.
+
+    The machine itself says that a pod is not ready only where a container is not. So a pod that is
+    not ready although all its containers are was marked by the cluster, 40 to 50 seconds after the
+    machine's last word. What is said of the containers is from then.
+    """
+    if pod["spec"].get("readinessGates"):
+        return None
+    conditions = {one["type"]: one for one in pod["status"].get("conditions") or []}
+    ready = conditions.get("Ready", {})
+    containers = conditions.get("ContainersReady", {})
+    if ready.get("status") != "False" or containers.get("status") != "True":
+        return None
+    return _moment(ready.get("lastTransitionTime"))
+
+
+def _is_given_up(pod: Resource, lost_after_seconds: float) -> bool:
+    """Whether a machine says nothing more of its pod, for too long."""
+    if _terminated(pod) is not None:
+        return False
+    wanted = _moment(pod["metadata"].get("deletionTimestamp"))
+    silent_since = silent_since_of(pod)
+    if silent_since is None:
+        return wanted is not None and now() >= wanted + timedelta(seconds=SILENT_SECONDS)
+    limit = silent_since + timedelta(seconds=lost_after_seconds)
+    return now() >= (min(wanted, limit) if wanted else limit)
+
+
 def _failure(pod: Resource, patience: _Patience) -> PodFailed | None:
     """Why a pod that starts will not become a server; ``None`` while it may."""
     ended = _terminated(pod)
@@ -285,12 +334,18 @@ def _why_ended(pod: Resource, ended: Resource | None) -> str:
         return "Your server used more memory than its size has, and was ended."
     if pod["status"].get("reason") == "Evicted":
         return f"The cluster had to end your server: {pod['status'].get('message', '')[:200]}"
+    disruption = _disruption(pod)
+    if disruption is None:
+        return ""
+    return _DISRUPTIONS.get(disruption, "The cluster had to end your server.")
+
+
+def _disruption(pod: Resource) -> str | None:
+    """Why the cluster took a pod away, where it did."""
     for condition in pod["status"].get("conditions") or []:
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            return _DISRUPTIONS.get(
-                condition.get("reason", ""), "The cluster had to end your server."
-            )
-    return ""
+            return str(condition.get("reason", ""))
+    return None
 
 
 _DISRUPTIONS = {
@@ -300,6 +355,8 @@ _DISRUPTIONS = {
     "TerminationByKubelet": "The machine on which your server ran had to end it.",
     "DeletionByPodGC": "The machine on which your server ran is gone.",
 }
+MACHINE_LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+"""Disruptions by which a machine was lost, where it did not tell of the server's end."""
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -21,6 +21,7 @@ class Step(StrEnum):
     FULL = "full"  # no machine has room, and none is being added
     NEW_MACHINE = "new-machine"
     VOLUME = "volume"  # the home cannot be attached yet
+    VOLUME_HELD = "volume-held"  # it is attached to another machine still
     IMAGE = "image"  # the software is being fetched
     STARTING = "starting"
 
@@ -30,6 +31,7 @@ PROGRESS = {
     Step.FULL: 15,
     Step.NEW_MACHINE: 20,
     Step.VOLUME: 50,
+    Step.VOLUME_HELD: 50,
     Step.IMAGE: 60,
     Step.STARTING: 80,
 }
@@ -84,6 +86,8 @@ def stage_of(pod: Resource | None, events: Iterable[Resource]) -> Stage:
     step, since = Step.STARTING, placed_at
     if at.keys() & {"FailedAttachVolume", "FailedMount"} and "Pulling" not in at:
         step, since = Step.VOLUME, at.get("FailedAttachVolume") or at.get("FailedMount")
+        if any(event["message"].startswith("Multi-Attach error") for event in ours):
+            step = Step.VOLUME_HELD
     if "Pulling" in at and "Started" not in at and "Pulled" not in at:
         step, since = Step.IMAGE, at["Pulling"]
     if "Started" in at:
@@ -132,6 +136,12 @@ def words(stage: Stage, at: datetime, usual_seconds: float) -> str:
             )
         case Step.VOLUME:
             return "Waiting for your home directory: it is still being attached to the machine"
+        case Step.VOLUME_HELD:
+            return (
+                "Waiting for your home directory: it is still attached to the machine of an "
+                "earlier server. If that machine was lost, the cluster waits some minutes, usually "
+                f"6, before it takes it away ({_spoken(seconds)} so far)"
+            )
         case Step.IMAGE:
             return (
                 "Fetching the software of this environment: this machine has not run it yet "

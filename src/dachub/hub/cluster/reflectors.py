@@ -6,9 +6,13 @@ They hold the present only: of a pod that is gone, nobody could say any more whe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
+from kubespawner.reflector import ResourceReflector
 from kubespawner.spawner import EventReflector, PodReflector
+
+from dachub.hub.clock import now
 
 Resource = dict[str, Any]
 EVENTS_MAX = 100
@@ -36,15 +40,36 @@ class Noted(dict[str, Resource]):
         return super().pop(key, *default)
 
 
-class NotedPods(PodReflector):  # type: ignore[misc]
-    """Pods of people's servers; listeners are told, by pod name, of each change."""
+class Tireless(ResourceReflector):  # type: ignore[misc]
+    """Never gives up.
+
+    KubeSpawner's would, after a minute without an answer of the cluster, and the hub would take
+    what it knew then for true until its next restart.
+    """
+
+    async def _watch_and_update(self) -> None:
+        while not self._stopping:
+            await super()._watch_and_update()
+
+
+class NotedPods(Tireless, PodReflector):  # type: ignore[misc]
+    """Pods of people's servers; listeners are told, by pod name, of each change.
+
+    Attributes
+    ----------
+    heard_at
+        When the cluster last said which pods there are; at most half a minute ago, while it
+        answers.
+    """
 
     resources: dict[str, Resource]
     listeners: dict[str, Callable[[Resource, bool], None]] = {}  # noqa: RUF012  of all
+    heard_at: datetime | None = None
 
     async def _list_and_update(self, resource_version: str | None = None) -> Any:
         before = dict(self.resources)
         version = await super()._list_and_update(resource_version)
+        self.heard_at = now()
         for key in before.keys() - self.resources.keys():
             self._tell(before[key], True)
         self.resources = Noted(self.resources.items(), self._tell)
@@ -57,7 +82,7 @@ class NotedPods(PodReflector):  # type: ignore[misc]
             listener(pod, gone)
 
 
-class NotedEvents(EventReflector):  # type: ignore[misc]
+class NotedEvents(Tireless, EventReflector):  # type: ignore[misc]
     """What the cluster says of pods, by pod name: KubeSpawner would sort them all for each look."""
 
     resources: dict[str, Resource]

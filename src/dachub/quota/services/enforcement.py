@@ -318,9 +318,17 @@ class EnforcementService:
             kind=NoticeKind.STOP,
             severity=Severity.INFO,
             title=f"Your server '{name}' goes on",
-            text=f"{session.group} has computing time again; the notice is withdrawn.",
+            text=f"{session.group} has computing time again; the notice is withdrawn."
+            f"{_maintenance(session)}",
             group=session.group,
         )
+
+
+def _maintenance(session: SessionRecord) -> str:
+    at = session.maintenance_at
+    if at is None:
+        return ""
+    return f" On {at:%-d %B at %H:%M} UTC it is stopped as its machine is taken out of service."
 
 
 def _stopping(positions: Mapping[Key, Position], now: datetime) -> dict[Account, int]:

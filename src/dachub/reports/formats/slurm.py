@@ -34,6 +34,7 @@ NOBODY = "65534"
 
 _STATE = {
     EndReason.LOST: "NODE_FAIL",
+    EndReason.MACHINE_LOST: "NODE_FAIL",
     EndReason.DISABLED: "CANCELLED",
     EndReason.LEFT_GROUP: "CANCELLED",
     EndReason.TIME_LIMIT: "TIMEOUT",
