@@ -132,7 +132,7 @@ class SessionMixin(Base):  # type: ignore[misc]
     started_at: datetime | None = None
     died_at: datetime | None = None
     machine_lost = False
-    lost_at: datetime | None = None
+    vouched_until: datetime | None = None
     choice: ResolvedChoice | None = None
     person: HubPerson | None = None
     notice: str = ""
@@ -473,12 +473,10 @@ class SessionMixin(Base):  # type: ignore[misc]
             return
         if self.machine_lost and self.died_at is None:
             reason, seen = EndReason.MACHINE_LOST, False
-            if self.lost_at is not None:  # else it is the last sign of life that the hub noted
-                await runtime.current().outbox.seen_alive({self.session.session_id: self.lost_at})
-        at = self.died_at or (now() if seen else None)
-        await runtime.current().outbox.ended(
-            self.session, started_at=self.started_at, at=at, reason=reason
-        )
+        at, outbox = self.died_at or (now() if seen else None), runtime.current().outbox
+        if at is None and self.vouched_until is not None:
+            await outbox.seen_alive({self.session.session_id: self.vouched_until})
+        await outbox.ended(self.session, started_at=self.started_at, at=at, reason=reason)
         if self.started_at is not None and not self._end_told:
             self._end_told = True
             starts.tell_end(self.session, reason)

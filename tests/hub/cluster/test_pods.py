@@ -162,7 +162,7 @@ def test_a_pod_that_goes_with_its_machine_says_when_that_was_lost(
     a_pod: pods.Pod, found: dict[str, Any], lost_at: datetime | None, said: str
 ) -> None:
     a_pod._changed(found, gone=True)
-    assert (a_pod.machine_lost, a_pod.lost_at, a_pod.died_at) == (True, lost_at, None)
+    assert (a_pod.machine_lost, a_pod.vouched_until, a_pod.died_at) == (True, lost_at, None)
     assert said in a_pod.why_ended
 
 

@@ -76,8 +76,8 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         When the server in it ended, where the cluster told.
     machine_lost
         Whether it ended because its machine did: nobody saw how.
-    lost_at
-        When the cluster last heard of that machine, where it told.
+    vouched_until
+        Up to when the cluster knew of the server, where nobody told of its end.
     why_ended
         For its owner, where it was not their own doing.
     """
@@ -87,7 +87,7 @@ class Pod(KubeSpawner):  # type: ignore[misc]
     ).tag(config=True)
     died_at: datetime | None = None
     machine_lost = False
-    lost_at: datetime | None = None
+    vouched_until: datetime | None = None
     why_ended = ""
     _pod_uid: str | None = None
     _telling: asyncio.Task[None] | None = None
@@ -115,9 +115,7 @@ class Pod(KubeSpawner):  # type: ignore[misc]
     @property
     def sign_of_life_at(self) -> datetime:
         """Up to when the cluster vouches for the server, if nothing tells of its end."""
-        silent_since = silent_since_of(self.pod) if self.pod is not None else None
-        heard_at: datetime | None = self.pod_reflector.heard_at if self.pod_reflector else None
-        return silent_since or heard_at or now()
+        return (self.pod is not None and silent_since_of(self.pod)) or self._heard_at or now()
 
     @property
     def stage(self) -> Stage:
@@ -137,7 +135,7 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         if self.pod is not None:  # left behind by an earlier start
             await Pod.stop(self, now=True)
         self.died_at, self.why_ended, self._pod_uid = None, "", None
-        self.machine_lost, self.lost_at = False, None
+        self.machine_lost, self.vouched_until = False, None
         self._listen()
         starting = super().start()
         failing = asyncio.ensure_future(self._until_failed())
@@ -187,6 +185,11 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         if self.pod is not None:
             await Pod.stop(self, now=True)
 
+    @property
+    def _heard_at(self) -> datetime | None:
+        heard_at: datetime | None = self.pod_reflector.heard_at if self.pod_reflector else None
+        return heard_at
+
     def _listen(self) -> None:
         if NotedPods.listeners.get(self.pod_name) != self._changed:
             NotedPods.listeners[self.pod_name] = self._changed
@@ -209,6 +212,7 @@ class Pod(KubeSpawner):  # type: ignore[misc]
             self._lose(pod)
         else:
             self.why_ended = _why_ended(pod, ended)
+            self.vouched_until = self._heard_at
         if self._poll_callback is not None and self._telling is None:
             self._telling = asyncio.ensure_future(self._tell_hub())
 
@@ -224,8 +228,9 @@ class Pod(KubeSpawner):  # type: ignore[misc]
         """Note that a pod ended with its machine."""
         if self.machine_lost:
             return
-        self.machine_lost, self.lost_at = True, silent_since_of(pod)
-        when = f" at {self.lost_at:%H:%M} UTC" if self.lost_at else ""
+        self.machine_lost = True
+        self.vouched_until = silent_since_of(pod)  # else it is what the hub's heartbeat noted
+        when = f" at {self.vouched_until:%H:%M} UTC" if self.vouched_until else ""
         self.why_ended = (
             f"The machine on which your server ran was lost{when}. Your files are as they were "
             "last saved; what was only in memory is gone."

@@ -58,8 +58,7 @@ class NotedPods(Tireless, PodReflector):  # type: ignore[misc]
     Attributes
     ----------
     heard_at
-        When the cluster last said which pods there are; at most half a minute ago, while it
-        answers.
+        When the cluster last said how pods are; at most half a minute ago, while it answers.
     """
 
     resources: dict[str, Resource]
@@ -69,11 +68,15 @@ class NotedPods(Tireless, PodReflector):  # type: ignore[misc]
     async def _list_and_update(self, resource_version: str | None = None) -> Any:
         before = dict(self.resources)
         version = await super()._list_and_update(resource_version)
-        self.heard_at = now()
         for key in before.keys() - self.resources.keys():
             self._tell(before[key], True)
-        self.resources = Noted(self.resources.items(), self._tell)
+        self.heard_at = now()
+        self.resources = Noted(self.resources.items(), self._hear)
         return version
+
+    def _hear(self, pod: Resource, gone: bool) -> None:
+        self.heard_at = now()
+        self._tell(pod, gone)
 
     @classmethod
     def _tell(cls, pod: Resource, gone: bool) -> None:
