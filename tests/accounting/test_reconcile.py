@@ -77,6 +77,34 @@ async def test_a_server_that_is_gone_is_lost_when_it_was_last_seen(
     assert await services.ledger().check_usage_days() == []
 
 
+async def test_an_end_with_its_machine_holds_although_the_hub_listed_the_server_for_longer(
+    services: Accounting, describe: Describe, clock: HeldClock
+) -> None:
+    session = describe()
+    start = clock.now()
+    await services.ledger().apply(life(session, start))
+    lost_at = start + timedelta(hours=1)
+    clock.advance(timedelta(hours=1, minutes=6))
+    await services.reconciler().run([server(session)])
+    end = event(
+        EventKind.STOPPED,
+        session,
+        lost_at,
+        started_at=start,
+        estimate=True,
+        reason=EndReason.MACHINE_LOST,
+    )
+    for _ in range(2):
+        await services.ledger().apply([end])
+        clock.advance(STEP)
+        outcome = await services.reconciler().run([])
+        assert (outcome.lost, outcome.reopened) == ([], [])
+    found = await record(services, session)
+    assert (found.ended_at, found.end_reason) == (lost_at, EndReason.MACHINE_LOST)
+    assert (found.end_is_estimate, found.core_seconds) == (True, 3600)
+    assert await services.ledger().check_usage_days() == []
+
+
 async def test_a_database_that_keeps_us_waiting_makes_no_server_live_longer(
     services: Accounting, describe: Describe, clock: HeldClock
 ) -> None:
