@@ -23,7 +23,7 @@ for _outcome in ("started", "refused", "failed"):
     STARTS.labels(_outcome)  # shown from the beginning, so that the first failure is an increase
 START_SECONDS = Histogram(
     "dachub_start_duration_seconds",
-    "From the decision that a server may start until it answered",
+    "From a server's turn to start until it answered",
     buckets=BUCKETS_SECONDS,
 )
 

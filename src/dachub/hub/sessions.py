@@ -297,10 +297,10 @@ class SessionMixin(Base):  # type: ignore[misc]
             self.mem_limit = self.choice.size.memory_bytes
             await live.outbox.requested(self.session)
         starts.tell(starts.Action.REQUESTED, self.session)
-        decided_at = time.monotonic()
         limit_seconds = live.settings.servers.start_timeout_seconds
         async with live.start_gate.turn(waiting):
             waiting.over()
+            begun_at = time.monotonic()
             self._note_start()
             try:
                 async with asyncio.timeout(limit_seconds):
@@ -322,7 +322,7 @@ class SessionMixin(Base):  # type: ignore[misc]
                 ) from error
         self.started_at = await live.outbox.started(self.session, now())
         starts.tell(starts.Action.STARTED, self.session)
-        meters.START_SECONDS.observe(time.monotonic() - decided_at)
+        meters.START_SECONDS.observe(time.monotonic() - begun_at)
         return address
 
     async def _turn(
