@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tests.harness.cluster import Namespace
+from tests.harness.cluster import Namespace, require_cluster
 from tests.harness.visitor import Visitor
 from tests.harness.waiting import until
 from tests.k8s.installed import PASSWORD, Installed, installed, moment
@@ -119,6 +119,7 @@ def _covered(stays: Sequence[tuple[float, float]]) -> float:
 
 def run() -> list[Row]:
     """Evictions, machine-hours, and how long people wait."""
+    require_cluster()
     day = visits(SERVERS, DAY_SECONDS)
     with _pool(), installed("dachub-elasticity", _settings()) as platform:
         people = _prepared(platform, [visit.username for visit in day])
