@@ -77,6 +77,8 @@ lock: environments ## Write the hashed lock files anew, with the newest releases
 	$(LOCK) $(ARGS) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra local requirements/server.in -o requirements/server.txt
 	$(LOCK) $(ARGS) requirements/user.in -c requirements/server.txt -o requirements/user.txt
+	cp requirements/user.txt requirements/user-5.txt  # the same versions where JupyterHub 5 takes them
+	$(LOCK) $(ARGS) requirements/user-5.in -o requirements/user-5.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/dev.in -c requirements/server.txt -c requirements/user.txt \
 		-o requirements/dev.txt
 	$(LOCK) $(ARGS) requirements/build.in -c requirements/server.txt -o requirements/build.txt

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dachub.deploy.helm import Cluster, DeployFailed, ToolMissing, WrongCluster, run
+from dachub.deploy.helm import Cluster, DeployFailed, WrongCluster, run
+from dachub.deploy.programs import ToolMissing
 from dachub.deploy.workloads import pods_now, stuck_pods, workloads
 
 VIEW = {

@@ -200,6 +200,47 @@ def test_a_registry_that_refuses_is_told_with_the_way_to_log_in(
     assert "[image-push-failed]" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("registry", "insecure", "option"),
+    [
+        ("127.0.0.1:5000/dac", False, "--tls-verify=false"),
+        ("localhost:5000/dac", False, "--tls-verify=false"),
+        ("[::1]:5000/dac", False, "--tls-verify=false"),
+        ("registry.example.org/dac", True, "--tls-verify=false"),
+        ("registry.example.org/dac", False, None),
+        ("localhost.example.org/dac", False, None),
+        ("127.0.0.1.example.org/dac", False, None),
+    ],
+)
+def test_tls_is_left_out_on_loopback_or_where_the_site_says_so(
+    dachub: Dachub, site: Path, notes: Path, registry: str, insecure: bool, option: str | None
+) -> None:
+    podman = notes.with_name("bin") / "podman"
+    podman.write_text(f'#!/bin/sh\necho "$@" >> {notes}\necho sha256:1 > "${{2#--digestfile=}}"\n')
+    tree = yaml.safe_load(site.read_text())
+    tree["cluster"]["images"] |= {"registry": registry, "insecure": insecure}
+    site.write_text(yaml.safe_dump(tree))
+    done = dachub("push", "service", "--builder", "podman")
+    assert done.exit_code == 0, done.stderr
+    told = notes.read_text().split()
+    assert [word for word in told if word.startswith("--tls-verify")] == (
+        [option] if option else []
+    )
+    assert told[-1] == f"{registry}/dachub-service:1.0"
+    jobs = dachub("build", "hub", "--builder", "kaniko", "--context", "git://git.example.org/dac")
+    assert ("--insecure" in jobs.stdout) == (option is not None)
+
+
+def test_a_registry_without_tls_is_told_as_such(dachub: Dachub, notes: Path) -> None:
+    podman = notes.with_name("bin") / "podman"
+    podman.write_text(
+        "#!/bin/sh\necho http: server gave HTTP response to HTTPS client >&2\nexit 125\n"
+    )
+    done = dachub("push", "service", "--builder", "podman")
+    assert done.exit_code == 1
+    assert "cluster.images.insecure" in done.stderr
+
+
 def test_a_cluster_builds_with_kaniko_and_its_own_login(site: Path, dachub: Dachub) -> None:
     tree = yaml.safe_load(site.read_text())
     tree["cluster"]["images"]["pull_logins"] = ["registry-login"]

@@ -9,10 +9,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
+from tests.harness.platform import free_port
+from tests.harness.waiting import until
 from typer.testing import CliRunner, Result
 
 from dachub.cli.main import app
@@ -28,6 +33,10 @@ pytestmark = [
     pytest.mark.skipif(not BASE, reason="builds images for real: make test-images BASE_IMAGE=..."),
     pytest.mark.timeout(1800),
 ]
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
 WHO = """
 import os, shutil, sys
 found = [name for name in ("gcc", "cc", "pip", "hatchling") if shutil.which(name)]
@@ -116,6 +125,62 @@ def test_the_same_sources_make_the_same_image_at_any_time(
         shutil.copytree(ROOT / name, tmp_path / name, copy_function=shutil.copyfile)
     build(site, "service", "--sources", str(tmp_path))
     assert builder.about(f"{REGISTRY}/dachub-service:test") == before
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A real registry on loopback, which speaks plain HTTP."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("needs a registry: Debian's package docker-registry")
+    address = f"127.0.0.1:{free_port()}"
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}},
+        "http": {"addr": address},
+    }
+    file = tmp_path / "registry.yml"
+    file.write_text(yaml.safe_dump(settings))
+    with subprocess.Popen([program, "serve", str(file)], stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: is_open(address), "the registry answers", 20)
+            yield address
+        finally:
+            process.terminate()
+
+
+def is_open(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/v2/", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def test_what_is_built_and_pushed_is_what_is_deployed(
+    site: Path, builder: Builder, registry: str, tmp_path: Path
+) -> None:
+    tree = yaml.safe_load(site.read_text())
+    tree["cluster"]["images"]["registry"] = f"{registry}/dac"
+    tree["listen"] = {"public_url": "https://dac.example.org"}
+    here = tmp_path / "dachub.yaml"
+    here.write_text(yaml.safe_dump(tree))
+    build(here, "service")
+    try:
+        dachub(here, "push", "service")
+        listed = json.loads(dachub(here, "list", "--json").stdout)
+        row = next(one for one in listed if one["name"] == "service")
+        manifest = httpx.get(
+            f"http://{registry}/v2/dac/dachub-service/manifests/test",
+            headers={"Accept": ", ".join(MANIFESTS)},
+            trust_env=False,
+        ).raise_for_status()
+        assert row["pushed_digest"] == manifest.headers["Docker-Content-Digest"]
+        assert manifest.json()["config"]["digest"].endswith(row["digest"].rpartition(":")[2])
+        values = CliRunner().invoke(app, ["deploy", "chart-values", "--config", str(here)])
+        image = yaml.safe_load(values.stdout)["image"]
+        assert f"{image['registry']}/dachub-service:{image['tag']}" == row["image"]
+    finally:
+        subprocess.run([builder.program, "rmi", f"{registry}/dac/dachub-service:test"], check=True)
 
 
 def test_an_environment_goes_from_its_lock_to_recommended(site: Path, builder: Builder) -> None:

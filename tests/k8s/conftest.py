@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.harness.browser import browser, visit
-from tests.k8s.installed import HUB_CHART, STAND_IN, Installed, installed
+from tests.k8s.installed import HUB_CHART, HUB_IMAGE, STAND_IN, Installed, installed
 
 __all__ = ["browser", "visit"]
 
@@ -21,6 +21,6 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Installed]:
     """The platform, installed once."""
-    with installed("dachub-test") as running:
+    with installed(f"dachub-test-{HUB_IMAGE}") as running:
         running.dachub("group", "add", "campaign", "--title", "Campaign")
         yield running

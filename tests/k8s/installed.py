@@ -29,6 +29,8 @@ HUB_CHART = os.environ.get("Z2JH_CHART") or str(STAND_IN)
 """Zero to JupyterHub, else our stand-in."""
 HUB_VALUES = os.environ.get("Z2JH_VALUES")
 """File with values that only this cluster needs, such as where it finds other images."""
+HUB_IMAGE = os.environ.get("DACHUB_TEST_HUB", "hub")
+"""Whose JupyterHub runs: ``hub``, or ``hub-6`` for the coming generation."""
 APPLY_SECONDS = 600
 PASSWORD = "a-password-of-the-tests"
 SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
@@ -69,7 +71,13 @@ def configuration(namespace: str, url: str) -> dict[str, Any]:
             "hub": {
                 "chart": HUB_CHART,
                 "repository": None,
-                "values": merged({"prePuller": {"hook": {"enabled": False}}}, hub_values),
+                "values": merged(
+                    {
+                        "hub": {"image": {"name": f"{REGISTRY}/dachub-{HUB_IMAGE}"}},
+                        "prePuller": {"hook": {"enabled": False}},
+                    },
+                    hub_values,
+                ),
             },
             "values": {
                 "service": {"resources": SMALL, "drainSeconds": 2},

@@ -159,7 +159,7 @@ def push(
         raise InvalidInput("Say where images go: cluster.images.registry in the configuration.")
     program = builders.find(builder)
     for one in recipes.chosen(settings, names or []):
-        digest = program.push(one.image)
+        digest = program.push(one.image, plain_http=settings.cluster.images.plain_http)
         with records.changed(file) as kept:
             record = kept.of(one.image)
             record.pushed_at, record.pushed_digest = _now(), digest

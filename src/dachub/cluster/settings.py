@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from dachub.model.settings import Section
+from dachub.model.settings import Section, is_loopback
 
 DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
@@ -38,12 +39,17 @@ class ImageSettings(Section):
     registry: str = Field(
         default="", description="Prefix of dachub's images, such as registry.example.org/dac"
     )
+    insecure: bool = Field(
+        default=False,
+        description="The registry has no TLS; of one on loopback that is taken for granted",
+    )
     base: str = Field(
         default="docker.io/library/python:3.12-slim-bookworm",
         description="What they are built on: Debian with Python 3.11 or newer; a digest pins it",
     )
     jupyterhub: Literal[5, 6] = Field(
-        default=5, description="JupyterHub in the hub's image: that of Zero to JupyterHub 4, or 6"
+        default=5,
+        description="JupyterHub in hub and servers: that of Zero to JupyterHub 4, or 6",
     )
     tag: str | None = Field(default=None, description="Their tag; dachub's version when not given")
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
@@ -52,6 +58,11 @@ class ImageSettings(Section):
     pull_logins: tuple[DnsName, ...] = Field(
         default=(), description="Names of Secrets with logins for registries"
     )
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether the registry may be spoken to without TLS."""
+        return self.insecure or is_loopback(urlsplit(f"//{self.registry}").hostname or "")
 
 
 class HomeSettings(Section):

@@ -19,7 +19,7 @@ from dachub.directory.settings import DirectorySettings
 from dachub.hub.settings import LoginSettings, ServerSettings, SiteSettings
 from dachub.model.logs import LogKind
 from dachub.model.problems import DachubError
-from dachub.model.settings import Section
+from dachub.model.settings import Section, is_loopback
 from dachub.notices.settings import MailSettings
 from dachub.privacy.settings import PrivacySettings
 from dachub.quota.settings import QuotaSettings
@@ -75,12 +75,7 @@ class ListenSettings(Section):
     @property
     def is_loopback(self) -> bool:
         """Whether only programs on this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 class TLSSettings(Section):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,14 @@ from typing import Any, ClassVar
 
 from pydantic import ByteSize, TypeAdapter
 
+from dachub.deploy import programs
+from dachub.deploy.programs import ToolMissing, ToolTooSlow
 from dachub.model.problems import DachubError, NotFound, Unavailable
 
 EPOCH = 1_580_601_600
 """Time of all files in images, so that the same sources make the same image."""
 SMOKE_SECONDS_MAX = 600
-STANDARD_ERROR = 2
+SPOKE_PLAIN_HTTP = "server gave HTTP response to HTTPS client"
 
 
 class NoBuilder(Unavailable):
@@ -73,6 +74,9 @@ class Builder:
 
     program: ClassVar[str] = "docker"
     same_times: ClassVar[tuple[str, ...]] = ()
+    plain_http_advice: ClassVar[str] = (
+        "Name it in insecure-registries of /etc/docker/daemon.json, if it should stay so."
+    )
 
     def build(self, recipe: Recipe) -> None:
         """Build an image; what the program says goes to standard error.
@@ -87,10 +91,10 @@ class Builder:
             command += ["--build-arg", f"{name}={value}"]
         for name, path in recipe.secrets.items():
             command += ["--secret", f"id={name},src={path}"]
-        done = subprocess.run([*command, str(recipe.sources)], stdout=STANDARD_ERROR, check=False)
-        if done.returncode:
+        done = programs.run(*command, str(recipe.sources), shown=True)
+        if done.code:
             raise BuildFailed(
-                f"{self.program} could not build {recipe.image} (exit code {done.returncode}); "
+                f"{self.program} could not build {recipe.image} (exit code {done.code}); "
                 "why is above."
             )
 
@@ -105,14 +109,20 @@ class Builder:
         found = self._inspected(image)
         return Built(str(found["Id"]), int(found["Size"]))
 
-    def push(self, image: str) -> str | None:
+    def push(self, image: str, *, plain_http: bool = False) -> str | None:  # noqa: ARG002
         """Push an image; its digest in the registry, where the program tells.
+
+        Parameters
+        ----------
+        plain_http
+            The registry has no TLS. Docker's own service decides whether it takes that: on
+            loopback it does.
 
         Raises
         ------
         PushFailed
         """
-        self._push([self.program, "push", image])
+        self._push(image)
         repository = image.rpartition(":")[0]
         known = self._inspected(image).get("RepoDigests") or []
         digests = [one.rpartition("@")[2] for one in known if one.startswith(f"{repository}@")]
@@ -131,22 +141,24 @@ class Builder:
         )
 
     def _inspected(self, image: str) -> dict[str, Any]:
-        done = _asked([self.program, "image", "inspect", image])
+        done = _asked(self.program, "image", "inspect", image)
         if done is None:
             raise NotFound(f"There is no image {image} here. Build it: dachub image build")
         found: dict[str, Any] = json.loads(done)[0]
         return found
 
-    def _push(self, command: Sequence[str]) -> None:
-        image = command[-1]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            host = image.partition("/")[0]
-            said = (done.stderr.strip().splitlines() or ["it did not say why"])[-1][-500:]
-            raise PushFailed(
-                f"{self.program} could not push {image}. It said: {said}\n"
-                f"If {host} wants to know who you are, log in first: {self.program} login {host}"
-            )
+    def _push(self, image: str, *options: str) -> None:
+        done = programs.run(self.program, "push", *options, image)
+        if not done.code:
+            return
+        host = image.partition("/")[0]
+        said = (done.complaint.strip().splitlines() or ["it did not say why"])[-1][-500:]
+        advice = (
+            f"If {host} wants to know who you are, log in first: {self.program} login {host}"
+            if SPOKE_PLAIN_HTTP not in said
+            else f"{host} speaks plain HTTP. {self.plain_http_advice}"
+        )
+        raise PushFailed(f"{self.program} could not push {image}. It said: {said}\n{advice}")
 
 
 class Podman(Builder):
@@ -154,12 +166,14 @@ class Podman(Builder):
 
     program = "podman"
     same_times = (f"--timestamp={EPOCH}", "--layers")
+    plain_http_advice = "Set cluster.images.insecure, if it should stay so."
 
-    def push(self, image: str) -> str | None:
+    def push(self, image: str, *, plain_http: bool = False) -> str | None:
         """Push an image; its digest in the registry."""
         with TemporaryDirectory() as directory:
             file = Path(directory) / "digest"
-            self._push([self.program, "push", f"--digestfile={file}", image])
+            without_tls = ("--tls-verify=false",) if plain_http else ()
+            self._push(image, f"--digestfile={file}", *without_tls)
             return file.read_text().strip() or None
 
 
@@ -170,7 +184,7 @@ class Buildah(Podman):
 
     def about(self, image: str) -> Built:
         """What this machine has under a name."""
-        done = _asked([self.program, "images", "--json", "--no-trunc", image])
+        done = _asked(self.program, "images", "--json", "--no-trunc", image)
         if done is None:
             raise NotFound(f"There is no image {image} here. Build it: dachub image build")
         (found,) = json.loads(done)
@@ -179,13 +193,13 @@ class Buildah(Podman):
 
     def run(self, image: str, command: Sequence[str], script: str) -> str:
         """What a script prints in an image."""
-        container = _asked([self.program, "from", "--pull=never", image])
+        container = _asked(self.program, "from", "--pull=never", image)
         if container is None:
             raise NotFound(f"There is no image {image} here. Build it: dachub image build")
         try:
             return run_script([self.program, "run", container.strip(), "--", *command], script)
         finally:
-            _asked([self.program, "rm", container.strip()])
+            _asked(self.program, "rm", container.strip())
 
 
 BUILDERS: dict[str, type[Builder]] = {one.program: one for one in (Builder, Podman, Buildah)}
@@ -206,7 +220,7 @@ def find(name: str | None = None) -> Builder:
         return BUILDERS[name]()
     for program, kind in BUILDERS.items():
         # A docker whose service does not run is as good as none.
-        if shutil.which(program) is not None and _asked([program, "info"]) is not None:
+        if shutil.which(program) is not None and _asked(program, "info") is not None:
             return kind()
     raise NoBuilder(
         f"None of {', '.join(BUILDERS)} works here. Install one (on Debian: apt-get install "
@@ -223,23 +237,16 @@ def run_script(command: Sequence[str], script: str) -> str:
         With the last that it said.
     """
     try:
-        done = subprocess.run(
-            command,
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=SMOKE_SECONDS_MAX,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = programs.run(*command, text=script, seconds=SMOKE_SECONDS_MAX)
+    except (OSError, ToolMissing, ToolTooSlow) as error:
         raise RunFailed(f"{command[0]} could not be run: {error}") from error
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip())[-1500:]
-        raise RunFailed(f"It failed (exit code {done.returncode}): {said}")
-    return done.stdout
+    if done.code:
+        said = (done.complaint.strip() or done.said.strip())[-1500:]
+        raise RunFailed(f"It failed (exit code {done.code}): {said}")
+    return done.said
 
 
-def _asked(command: Sequence[str]) -> str | None:
+def _asked(*command: str) -> str | None:
     """What a program answers; ``None`` where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+    done = programs.run(*command)
+    return done.said if done.code == 0 else None

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from dachub.deploy import programs
 from dachub.model.problems import DachubError, Unavailable
 
 READ_SECONDS = 120
-WATCH_SECONDS = 2
 
 
 class WrongCluster(DachubError):
@@ -28,12 +25,6 @@ class DeployFailed(Unavailable):
     """Helm or kubectl said no."""
 
     code = "deploy-failed"
-
-
-class ToolMissing(Unavailable):
-    """A program that is needed is not installed."""
-
-    code = "tool-missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +112,7 @@ def run(
     seconds: float = READ_SECONDS,
     watch: Callable[[], None] | None = None,
 ) -> str:
-    """What a program prints.
+    """What helm or kubectl prints.
 
     Raises
     ------
@@ -130,35 +121,13 @@ def run(
     DeployFailed
         With what it said.
     """
-    if shutil.which(program) is None:
-        raise ToolMissing(f"The program '{program}' is not installed; dachub deploy needs it.")
-    until = time.monotonic() + seconds
-    with subprocess.Popen(
-        [program, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            while True:
-                try:
-                    said, complaint = process.communicate(text, timeout=WATCH_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    text = None  # it has all of it, or goes on getting it
-                    if time.monotonic() > until:
-                        raise DeployFailed(
-                            f"{program} {arguments[0]} took more than {seconds:.0f} s."
-                        ) from None
-                    if watch is not None:
-                        watch()
-        except BaseException:
-            process.terminate()  # Helm notes then that it was ended
-            raise
-    if process.returncode != 0:
-        raise DeployFailed(f"{program} {_told(arguments)} failed: {complaint.strip()[-2000:]}")
-    return said
+    try:
+        done = programs.run(program, *arguments, text=text, seconds=seconds, watch=watch)
+    except programs.ToolTooSlow as slow:
+        raise DeployFailed(slow.message) from None
+    if done.code != 0:
+        raise DeployFailed(f"{program} {_told(arguments)} failed: {done.complaint.strip()[-2000:]}")
+    return done.said
 
 
 def _told(arguments: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from markupsafe import Markup
 
 from dachub.cluster.edge import ACCEPTABLE_USE_PATH, NginxSettings
 from dachub.config import ConfigurationError, ListenSettings, Settings
+from dachub.deploy import programs
 from dachub.hub.settings import SiteSettings
 from dachub.infra.templates import templates_of
 from dachub.model.problems import DachubError
@@ -273,15 +273,9 @@ def _staged(directory: Path, content: Mapping[str, str]) -> Iterator[Path]:
 def _require_sound(program: str, nginx: NginxSettings, staged: Path) -> None:
     trial = staged / "trial.conf"
     trial.write_text(_main(nginx, str(staged)), encoding="utf-8")
-    done = subprocess.run(
-        [program, "-t", "-q", "-c", trial],
-        capture_output=True,
-        text=True,
-        timeout=CHECK_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stderr.replace(f"{staged}/", "").strip()
+    done = programs.run(program, "-t", "-q", "-c", str(trial), seconds=CHECK_SECONDS)
+    if done.code != 0:
+        said = done.complaint.replace(f"{staged}/", "").strip()
         raise NginxRefused(
             f"nginx refuses the configuration, so nothing was written:\n{said}\n"
             "Where only the certificate is on another machine, write it with --no-check and run "

@@ -14,8 +14,12 @@ from dachub.deploy.builders import EPOCH, Recipe
 from dachub.deploy.images import environments, image_name, image_tag
 from dachub.model.problems import InvalidInput, NotFound
 
+LOCKS = {
+    5: ("requirements/hub.txt", "requirements/user-5.txt"),
+    6: ("requirements/hub-6.txt", "requirements/user.txt"),
+}
+"""Of the hub and of its servers by JupyterHub's generation, which must be the same in both."""
 KANIKO_IMAGE = "gcr.io/kaniko-project/executor:v1.24.0"
-NOTEBOOK_LOCK = "requirements/user.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class OwnImage:
 def own_images(settings: Settings) -> list[OwnImage]:
     """The hub's, the service's, and one for each environment that names no image of another."""
     tag = image_tag(settings)
-    hub_lock = f"requirements/hub{'' if settings.cluster.images.jupyterhub == 5 else '-6'}.txt"
+    hub_lock, user_lock = LOCKS[settings.cluster.images.jupyterhub]
     found = [
         OwnImage("hub", f"{image_name(settings, 'hub')}:{tag}", "hub", hub_lock),
         OwnImage(
@@ -45,9 +49,9 @@ def own_images(settings: Settings) -> list[OwnImage]:
         settings.servers.environments, environments(settings), strict=True
     ):
         if not environment.versions and given.image is None and environment.image is not None:
-            found.append(OwnImage(given.name, environment.image, "notebook", NOTEBOOK_LOCK))
+            found.append(OwnImage(given.name, environment.image, "notebook", user_lock))
         found += [
-            OwnImage(f"{given.name}:{version.name}", filled.image, "notebook", NOTEBOOK_LOCK)
+            OwnImage(f"{given.name}:{version.name}", filled.image, "notebook", user_lock)
             for version, filled in zip(given.versions, environment.versions, strict=True)
             if version.image is None and filled.image is not None
         ]
@@ -142,6 +146,7 @@ def kaniko_job(own: OwnImage, settings: Settings, context: str) -> dict[str, Any
             f"--dockerfile={containerfile(own)}",
             f"--destination={own.image}",
             "--reproducible",
+            *(("--insecure",) if images.plain_http else ()),
             *(f"--build-arg={name}={value}" for name, value in arguments.items()),
         ],
     }
