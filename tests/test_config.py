@@ -75,6 +75,21 @@ instances:
     assert dev.cluster.namespace == "dac-dev"
 
 
+def test_made_up_people_are_only_for_an_instance() -> None:
+    text = "instances: {dev: {synthetic: {people: 3}}}"
+    assert parse(text, "dachub.yaml").synthetic is None
+    dev = parse(text, "dachub.yaml", instance="dev").synthetic
+    assert dev is not None
+    assert (dev.people, dev.instance) == (3, "dev")
+    with pytest.raises(ConfigurationError, match="only for an instance"):
+        parse("synthetic: {people: 3}", "dachub.yaml")
+    with pytest.raises(ConfigurationError, match="local accounts"):
+        parse(
+            "instances: {dev: {synthetic: {people: 3}, login: {local_accounts: false}}}",
+            "dachub.yaml",
+        )
+
+
 @pytest.mark.parametrize("instances", ["", "instances: {dev: 3}", "instances: [dev]"])
 def test_an_instance_that_is_not_described_is_refused(instances: str) -> None:
     with pytest.raises(ConfigurationError, match="describes no instance 'dev'"):

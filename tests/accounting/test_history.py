@@ -215,6 +215,7 @@ moments = st.integers(0, 20).map(lambda n: NOW + n * SECOND)
 lives = st.one_of(
     st.builds(lambda at, estimate: Life(Start(at, estimate)), moments, st.booleans()),
     st.builds(lambda at: Life(seen_at=at), moments),
+    st.builds(lambda digest: Life(image_digest=digest), st.sampled_from(["sha256:a", "sha256:b"])),
     st.builds(
         lambda at, reason, estimate: Life(end=End(at, reason, estimate)),
         moments,

@@ -41,6 +41,23 @@ async def test_a_session_is_charged_from_start_to_stop(
     assert await services.ledger().check_usage_days() == []
 
 
+async def test_the_image_that_ran_is_kept_until_the_person_is_forgotten(
+    services: Accounting, describe: Describe, clock: HeldClock
+) -> None:
+    session = describe(image="registry.example.org/team/tools:1")
+    digest = f"sha256:{'0a' * 32}"
+    requested, started, stopped = life(session, clock.now(), clock.now() + MINUTE)
+    clock.advance(HOUR)
+    ran = started.model_copy(update={"image_digest": digest})
+    ledger = services.ledger()
+    await ledger.apply([stopped, ran, requested])
+    assert (await record(services, session)).image_digest == digest
+    await ledger.pseudonymise(clock.now(), 10, set())
+    assert (await record(services, session)).image_digest is None
+    await ledger.apply([ran])  # once more, late
+    assert (await record(services, session)).image_digest is None
+
+
 async def test_a_waiting_or_failed_session_consumes_nothing(
     services: Accounting, describe: Describe, clock: HeldClock
 ) -> None:

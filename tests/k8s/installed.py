@@ -101,10 +101,18 @@ class Installed:
     ----------
     settings
         Laid over what :func:`configuration` says.
+    instance
+        Which of the file's instances it is, if it is not the main one.
     """
 
-    def __init__(self, namespace: str, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        settings: Mapping[str, Any] | None = None,
+        instance: str | None = None,
+    ) -> None:
         self.here = Namespace(namespace)
+        self._instance = ("--instance", instance) if instance is not None else ()
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.settings = merged(configuration(namespace, self.url), settings or {})
@@ -125,7 +133,7 @@ class Installed:
         path = self._directory / "dachub.yaml"
         path.write_text(yaml.safe_dump(self.settings))
         program = Path(sys.executable).with_name("dachub")
-        return [str(program), "deploy", *words, "--config", str(path)]
+        return [str(program), "deploy", *words, *self._instance, "--config", str(path)]
 
     def apply(self) -> str:
         """Install or upgrade, and open the way in."""
@@ -170,8 +178,11 @@ class Installed:
 
     def administrator(self) -> Visitor:
         """The first administrator, logged in."""
-        secret = self.here.get("secret", "dachub")["data"]["admin-password"]
-        return self.visitor("admin", base64.b64decode(secret).decode())
+        return self.visitor("admin", self.secret("admin-password"))
+
+    def secret(self, key: str) -> str:
+        """What the platform's Secret holds."""
+        return base64.b64decode(self.here.get("secret", "dachub")["data"][key]).decode()
 
     def person(self, username: str, *groups: str) -> Visitor:
         """A new person in these groups, logged in."""
@@ -241,8 +252,17 @@ def installed(
     first
         Puts what the site has into the namespace, before anything is installed.
     """
+    with running(Installed(namespace, settings), first) as platform:
+        yield platform
+
+
+@contextmanager
+def running(
+    platform: Installed, first: Callable[[Namespace], None] | None = None
+) -> Iterator[Installed]:
+    """Install a platform that was described; see :func:`installed`."""
     require_cluster()
-    platform = Installed(namespace, settings)
+    namespace = platform.here.name
     platform.here.do("delete", "namespace", namespace, "--ignore-not-found")
     try:
         if first is not None:

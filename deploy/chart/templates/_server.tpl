@@ -62,5 +62,8 @@ httpGet:
 {{ include "dachub.secretVariable" (list "DACHUB_PORTAL_SECRET" $secret "portal-secret" false) }}
 {{ include "dachub.secretVariable" (list "DACHUB_METRICS_TOKEN" $secret "metrics-token" false) }}
 {{ include "dachub.secretVariable" (list "DACHUB_ADMIN_PASSWORD" $secret "admin-password" true) }}
+{{- if .Values.config.synthetic }}
+{{ include "dachub.secretVariable" (list "DACHUB_SYNTHETIC_PASSWORD" $secret "synthetic-password" true) }}
+{{- end }}
 {{ include "dachub.secretVariable" (list "DACHUB_SMTP_PASSWORD" .Values.secrets.site "smtp-password" true) }}
 {{- end }}

@@ -86,12 +86,14 @@ class Life:
 
     - of starts an exact one counts before an estimated one, then the earliest;
     - of ends an exact one counts first (the earliest), then an estimated one (the latest), then one
-      that was only concluded (the latest, and only until the server is seen alive again).
+      that was only concluded (the latest, and only until the server is seen alive again);
+    - of images the smallest digest, though a session starts with one only.
     """
 
     start: Start | None = None
     end: End | None = None
     seen_at: datetime | None = None
+    image_digest: str | None = None
 
     def merge(self, other: Life) -> Life:
         """What is known when both are."""
@@ -105,7 +107,8 @@ class Life:
             started_after_all = start is not None and end.reason is EndReason.FAILED
             if started_after_all or (seen_at is not None and seen_at > end.at):
                 end = None
-        return Life(start, end, seen_at)
+        digests = [one for one in (self.image_digest, other.image_digest) if one is not None]
+        return Life(start, end, seen_at, min(digests, default=None))
 
     @property
     def ended_at(self) -> datetime | None:

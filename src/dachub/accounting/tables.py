@@ -48,7 +48,7 @@ class SessionRow(Base):
     )
     personal = Personal(
         person="username",
-        details=("server_name", "image"),
+        details=("server_name", "image", "image_digest"),
         plain=("group", "kind", "size", "environment", "end_reason", "stop_due_reason"),
     )  # After its term the ledger renames it, so that usage_day moves along.
 
@@ -61,6 +61,7 @@ class SessionRow(Base):
     size: Mapped[str] = mapped_column(String(63))
     environment: Mapped[str] = mapped_column(String(63))
     image: Mapped[str | None]
+    image_digest: Mapped[str | None] = mapped_column(String(71))
     milli_cores: Mapped[int]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     gpus: Mapped[int]

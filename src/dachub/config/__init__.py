@@ -20,6 +20,7 @@ from dachub.config.tree import (
     MetricsSettings,
     PlainHTTPRefused,
     Settings,
+    SyntheticSettings,
     TLSSettings,
 )
 from dachub.config.writing import bounds, commented_text
@@ -36,6 +37,7 @@ __all__ = [
     "MetricsSettings",
     "PlainHTTPRefused",
     "Settings",
+    "SyntheticSettings",
     "TLSSettings",
     "bounds",
     "commented_text",

@@ -126,11 +126,11 @@ def parse(
         )
     instances = tree.pop("instances", None) or {}
     if instance is not None:
-        tree = merged(tree, _instance(instances, instance, source))
+        tree = _of_instance(tree, _instance(instances, instance, source), instance)
     elif isinstance(instances, Mapping):  # a mistake in one is told now, not when it is needed
         for name, differences in instances.items():
             if isinstance(differences, Mapping):
-                _validated(merged(tree, differences), f"{source}, instance '{name}',")
+                _validated(_of_instance(tree, differences, name), f"{source}, instance '{name}',")
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
         if given and isinstance(tree.get(section) or {}, dict):
@@ -170,6 +170,16 @@ def _instance(instances: object, name: str, source: str) -> Mapping[str, Any]:
         )
     tree: Mapping[str, Any] = instances[name]
     return tree
+
+
+def _of_instance(
+    tree: Mapping[str, Any], differences: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """What the file says of an instance; its synthetic people know whose they are."""
+    whole = merged(tree, differences)
+    if isinstance(whole.get("synthetic"), Mapping):
+        whole["synthetic"] = {**whole["synthetic"], "instance": name}
+    return whole
 
 
 def _from(directory: Path, section: Section, *keys: str) -> Section:

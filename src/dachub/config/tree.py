@@ -121,6 +121,24 @@ class MetricsSettings(Section):
     )
 
 
+class SyntheticSettings(Section):
+    """Made-up people, groups and weeks of work, for an instance to develop and show things on."""
+
+    people: int = Field(default=20, ge=1, le=200, description="synthetic-001 and so on")
+    groups: int = Field(default=4, ge=1, le=20, description="Each with a PI and an allocation")
+    weeks: int = Field(default=6, ge=0, le=26, description="How long they have worked already")
+    seed: int = Field(default=1, description="The same seed makes the same work")
+    instance: str | None = Field(
+        default=None, description="The instance they belong to; dachub itself fills it in"
+    )
+
+    @model_validator(mode="after")
+    def _of_an_instance(self) -> Self:
+        if self.instance is None:
+            raise ValueError("made-up people are only for an instance: under instances.NAME")
+        return self
+
+
 class Settings(Section):
     """The whole of ``dachub.yaml``."""
 
@@ -140,6 +158,13 @@ class Settings(Section):
     reports: ReportSettings = ReportSettings()
     logs: LogSettings = LogSettings()
     cluster: ClusterSettings = ClusterSettings()
+    synthetic: SyntheticSettings | None = None
+
+    @model_validator(mode="after")
+    def _synthetic_people_can_log_in(self) -> Self:
+        if self.synthetic is not None and not self.login.local_accounts:
+            raise ValueError("synthetic people have local accounts: set login.local_accounts")
+        return self
 
     @model_validator(mode="after")
     def _forgets_in_time(self) -> Self:

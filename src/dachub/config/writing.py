@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dachub.config.reading import section_in
-from dachub.config.tree import Settings
+from dachub.config.tree import Settings, SyntheticSettings
 
 
 def bounds(field: FieldInfo) -> str:
@@ -49,6 +49,8 @@ def commented_text() -> str:
     for name, field in Settings.model_fields.items():
         section = section_in(field.annotation)
         assert section is not None  # noqa: S101  every key at the top is a section
+        if section is SyntheticSettings:  # only for instances, below
+            continue
         lines += ["", f"## {(section.__doc__ or '').strip()}", f"#{name}:"]
         lines += _commented(section, "  ")
     lines += [
@@ -59,6 +61,7 @@ def commented_text() -> str:
         "#  dev:",
         "#    listen: {public_url: https://dev.dac.example.org}",
         "#    cluster: {namespace: dachub-dev}",
+        "#    synthetic: {people: 20, groups: 4, weeks: 6}  # made up; only for instances",
     ]
     return "\n".join(lines) + "\n"
 

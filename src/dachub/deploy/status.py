@@ -75,7 +75,18 @@ def first_steps(cluster: Cluster, settings: Settings) -> str:
     if settings.login.local_accounts:
         lines.append(
             "The first administrator is 'admin'; the first password, until it is changed:\n"
-            f"  kubectl --context={cluster.context} --namespace={cluster.namespace} get secret "
-            f"{SECRET} --output=jsonpath='{{.data.admin-password}}' | base64 --decode"
+            + _password_command(cluster, "admin-password")
+        )
+    if settings.synthetic is not None:
+        lines.append(
+            "Its people are made up: synthetic-000 and so on, each with the password\n"
+            + _password_command(cluster, "synthetic-password")
         )
     return "\n".join(lines)
+
+
+def _password_command(cluster: Cluster, key: str) -> str:
+    return (
+        f"  kubectl --context={cluster.context} --namespace={cluster.namespace} get secret "
+        f"{SECRET} --output=jsonpath='{{.data.{key}}}' | base64 --decode"
+    )

@@ -99,10 +99,12 @@ class Outbox:
 
         await self._write(write)
 
-    async def started(self, session: SessionDescription, at: datetime) -> datetime:
+    async def started(
+        self, session: SessionDescription, at: datetime, image_digest: str | None = None
+    ) -> datetime:
         """The server answers; returns the moment as the ledger has it, never before the request."""
         at = max(at, session.requested_at)
-        event = _event(EventKind.STARTED, session, at, started_at=at)
+        event = _event(EventKind.STARTED, session, at, started_at=at, image_digest=image_digest)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,6 +30,7 @@ NOT_TO_BE_MOVED = {
 GROUP_FOLDERS = PurePosixPath("/groups")
 SHARED = "shared"
 PROGRESS_SECONDS = 2
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 STEPS_TOLD = {
     Step.FULL: starts.Action.WAITING,
     Step.NEW_MACHINE: starts.Action.WAITING,
@@ -103,6 +105,12 @@ class PodSpawner(SessionMixin, Pod):
         finally:
             self._making = False
 
+    @property
+    def image_digest(self) -> str | None:
+        """Of the image that runs, as the cluster tells."""
+        found = _DIGEST.search(self.image_id)
+        return found[0] if found else None
+
     async def launch(self) -> Any:
         """Make the pod; returns the address once its server runs.
 
@@ -124,8 +132,6 @@ class PodSpawner(SessionMixin, Pod):
         finally:
             telling.cancel()
         runtime.current().new_machines.note(self.stage)
-        if self.choice is not None and self.choice.environment.is_own:
-            self.log.info("%s runs %s, which is %s", self._log_name, self.image, self.image_id)
         return address
 
     async def stop(self, now: bool = False) -> None:

@@ -145,6 +145,11 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     # What a spawner may add
 
+    @property
+    def image_digest(self) -> str | None:
+        """Of the image in which the server runs; ``None`` where it runs in none."""
+        return None
+
     async def prepare(self, choice: ResolvedChoice) -> None:
         """Get ready to start; raises DachubError with a message for the person."""
 
@@ -320,7 +325,7 @@ class SessionMixin(Base):  # type: ignore[misc]
                     f"Your server could not be started ({error.strerror or 'system error'}). "
                     f"Ask {live.settings.site.contact}."
                 ) from error
-        self.started_at = await live.outbox.started(self.session, now())
+        self.started_at = await live.outbox.started(self.session, now(), self.image_digest)
         starts.tell(starts.Action.STARTED, self.session)
         meters.START_SECONDS.observe(time.monotonic() - begun_at)
         return address

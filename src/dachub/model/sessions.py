@@ -25,10 +25,14 @@ def new_session_id() -> UUID:
     So sessions of a day lie side by side in the ledger's indexes. With ids at random each one
     touched pages of its own, and a ledger of years had to write ten times as much.
     """
-    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
-    chance = secrets.randbits(74)
+    return session_id_of(time.time_ns() // 1_000_000, secrets.randbits(74))
+
+
+def session_id_of(milliseconds: int, chance: int) -> UUID:
+    """The id of a moment since 1970 and 74 bits drawn at random."""
+    moment = milliseconds & (1 << 48) - 1
     return UUID(
-        int=milliseconds << 80 | 7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+        int=moment << 80 | 7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & (1 << 62) - 1
     )
 
 
@@ -109,6 +113,11 @@ class SessionEvent(BaseModel):
     started_at: Moment | None = Field(
         default=None, description="When the server was ready; known from *started* on"
     )
+    image_digest: str | None = Field(
+        default=None,
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description="Of the image that runs; from *started*, where a cluster told",
+    )
     end_reason: EndReason | None = None
     end_is_estimate: bool = Field(
         default=False, description="True where the end was not seen, only concluded"
@@ -177,6 +186,7 @@ class SessionRecord(BaseModel):
     size: str
     environment: str
     image: str | None = None
+    image_digest: str | None = None
     milli_cores: int
     memory_bytes: int
     gpus: int

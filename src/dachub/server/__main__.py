@@ -61,6 +61,7 @@ class Environment(BaseModel):
     work: Work | Literal["all"] = "all"
     log_file: Path | None = None
     admin_password: str = Field(default="", repr=False)
+    synthetic_password: str = Field(default="", repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Environment:
@@ -126,7 +127,10 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     kinds = tuple(Work) if environment.work == "all" else (environment.work,)
     workers = Workers(
-        process, workers_of(settings, kinds), admin_password=environment.admin_password
+        process,
+        workers_of(settings, kinds),
+        admin_password=environment.admin_password,
+        synthetic_password=environment.synthetic_password,
     )
     app = create_app(process, workers=workers)
     # All that is there by now stays. The collector would look through it every so often, in the

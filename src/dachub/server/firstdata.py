@@ -8,6 +8,7 @@ from datetime import timedelta
 from dachub.directory.models import Principal
 from dachub.model.people import Role
 from dachub.model.usage import Policy, Resource
+from dachub.server import synthetic
 from dachub.server.factory import Process
 
 TASK = "first-data"
@@ -17,13 +18,23 @@ TRIAL_CORE_HOURS = 1000
 TRIAL_PERIOD = timedelta(days=365)
 
 
-async def seed(process: Process, by: Principal, password: Callable[[], str]) -> str | None:
-    """Make the first administrator and the trial group on a platform without people.
+async def seed(
+    process: Process,
+    by: Principal,
+    password: Callable[[], str],
+    synthetic_password: str = "",
+) -> str | None:
+    """Make what a platform without people starts with, all of it or nothing.
+
+    That is the first administrator and the trial group, and in an instance that wants them the
+    synthetic people.
 
     Parameters
     ----------
     password
         Gives the administrator's password, and is called only if there is to be one.
+    synthetic_password
+        With which all synthetic people log in; there are none without it.
 
     Returns
     -------
@@ -38,10 +49,12 @@ async def seed(process: Process, by: Principal, password: Callable[[], str]) -> 
     if not process.settings.login.local_accounts:
         return None
     async with process.alone(TASK) as alone:
-        return await _seed(process, by, password) if alone else None
+        return await _seed(process, by, password, synthetic_password) if alone else None
 
 
-async def _seed(process: Process, by: Principal, password: Callable[[], str]) -> str | None:
+async def _seed(
+    process: Process, by: Principal, password: Callable[[], str], synthetic_password: str
+) -> str | None:
     async with process.factory() as factory:
         if await factory.people().count():
             return None
@@ -65,4 +78,7 @@ async def _seed(process: Process, by: Principal, password: Callable[[], str]) ->
             policy=Policy.WARN,
             reason="first start",
         )
+        wanted = process.settings.synthetic
+        if wanted is not None and synthetic_password:
+            await synthetic.seed(factory, by, wanted, synthetic_password)
     return drawn

@@ -187,6 +187,8 @@ class Workers:
         What of it is this process's, by kind; of all processes one at a time leads a kind.
     admin_password
         The first administrator's, on a platform without people; empty where there is to be none.
+    synthetic_password
+        The synthetic people's, in an instance that wants some.
     """
 
     def __init__(
@@ -195,10 +197,12 @@ class Workers:
         work: Works,
         *,
         admin_password: str = "",
+        synthetic_password: str = "",
     ) -> None:
         self._process = process
         self._shifts = [Shift(process, kind, workers) for kind, workers in work.items()]
         self._admin_password = admin_password
+        self._synthetic_password = synthetic_password
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -237,7 +241,9 @@ class Workers:
         if not self._admin_password:
             return
         try:
-            made = await firstdata.seed(self._process, BY, lambda: self._admin_password)
+            made = await firstdata.seed(
+                self._process, BY, lambda: self._admin_password, self._synthetic_password
+            )
         except WeakPassword as error:
             log.warning("no first administrator", code=error.code, reason=error.message)
         else:

@@ -109,7 +109,10 @@ class Ledger:
                 )
                 refused.append(refusal)
                 continue
-            lives[session_id] = lives.get(session_id, Life()).merge(_life_of(event))
+            life = _life_of(event)
+            if is_pseudonym(description.username):  # an image may tell whose it was
+                life = replace(life, image_digest=None)
+            lives[session_id] = lives.get(session_id, Life()).merge(life)
         await self.merge(entries, lives)
         return EventReceipt(accepted=len(events) - len(refused), refused=refused)
 
@@ -309,7 +312,7 @@ def _life_of(event: SessionEvent) -> Life:
             event.end_reason or default,
             is_estimate=event.end_is_estimate or event.at < requested_at,
         )
-    return Life(start, end, start.at if start else None)
+    return Life(start, end, start.at if start else None, event.image_digest)
 
 
 def _counted(entry: Entry) -> Counted | None:

@@ -63,6 +63,7 @@ _LIFE = (
     "end_reason",
     "end_is_estimate",
     "last_seen_at",
+    "image_digest",
 )
 _RESOURCES = ("milli_cores", "memory_bytes", "gpus")
 _KEY = tuple(field.name for field in fields(UsageKey))
@@ -200,7 +201,12 @@ class LedgerStore:
         await self._session.execute(
             update(SessionRow)
             .where(SessionRow.session_id == func.any(list(session_ids)))
-            .values(username=case(names, value=SessionRow.username), server_name="", image=None)
+            .values(
+                username=case(names, value=SessionRow.username),
+                server_name="",
+                image=None,
+                image_digest=None,
+            )
         )
         for table in (UsageDayRow, UsageMonthRow):
             await self._session.execute(delete(table).where(table.username.in_(names), NOTHING))
@@ -390,6 +396,7 @@ def _entry(row: RowMapping) -> Entry:
             if ended_at
             else None,
             _utc(row["last_seen_at"]),
+            row["image_digest"],
         ),
         correction=correction_of(row),
         stored=True,
@@ -416,6 +423,7 @@ def _life_columns(life: Life) -> dict[str, Any]:
         "end_reason": end and end.reason.value,
         "end_is_estimate": bool(end and end.is_estimate),
         "last_seen_at": life.seen_at,
+        "image_digest": life.image_digest,
     }
 
 

@@ -34,6 +34,7 @@ async def error_page(request: Request, problem: Problem) -> HTMLResponse:
         "error.html",
         status=problem.status,
         site=process.settings.site,
+        synthetic=process.settings.synthetic,
         me=None,
         path=request.url.path,
         flash="",

@@ -105,6 +105,7 @@ class Visit:
             template,
             status=status,
             site=self.site,
+            synthetic=self.process.settings.synthetic,
             me=self.caller,
             unread=self.unread,
             now=self.now,
