@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 from tests.cli.conftest import Command
-from tests.cli.test_commands import charge
+from tests.cli.test_sessions import charge
 
 
 def test_a_restore_gives_the_same_figures_and_quotas_wait(

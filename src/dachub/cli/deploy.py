@@ -54,8 +54,7 @@ def plan(
     path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
 ) -> None:
     """Say what apply would change, checked by the cluster itself; changes nothing."""
-    settings = _settings(path, instance)
-    _show(releases.changes(_cluster(settings), settings), as_json=as_json, whole=False)
+    _show(releases.changes(*_meant(path, instance)), as_json=as_json, whole=False)
 
 
 @app.command("diff")
@@ -63,8 +62,7 @@ def diff(
     path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
 ) -> None:
     """Show line by line what apply would change; never a secret's value."""
-    settings = _settings(path, instance)
-    _show(releases.changes(_cluster(settings), settings), as_json=as_json, whole=True)
+    _show(releases.changes(*_meant(path, instance)), as_json=as_json, whole=True)
 
 
 @app.command("apply")
@@ -72,15 +70,11 @@ def apply(
     path: ConfigOption = None, instance: InstanceOption = None, yes: YesOption = False
 ) -> None:
     """Install or upgrade; what fails goes back to what it was. Running servers go on."""
-    settings = _settings(path, instance)
-    cluster = _cluster(settings)
+    cluster, settings = _meant(path, instance)
     count = _show(releases.changes(cluster, settings), as_json=False, whole=False)
     if not count:
         return
-    if not yes:
-        typer.confirm(
-            f"Apply this to the namespace {cluster.namespace} of {cluster.context}?", abort=True
-        )
+    _confirm("Apply this to", cluster, yes=yes)
     releases.apply(cluster, settings, typer.echo)
     typer.echo(status.first_steps(cluster, settings))
 
@@ -90,12 +84,8 @@ def rollback(
     path: ConfigOption = None, instance: InstanceOption = None, yes: YesOption = False
 ) -> None:
     """Go back to what ran before the last apply; the database keeps its schema."""
-    settings = _settings(path, instance)
-    cluster = _cluster(settings)
-    if not yes:
-        typer.confirm(
-            f"Roll back in the namespace {cluster.namespace} of {cluster.context}?", abort=True
-        )
+    cluster, settings = _meant(path, instance)
+    _confirm("Roll back in", cluster, yes=yes)
     releases.roll_back(cluster, settings, typer.echo)
 
 
@@ -104,8 +94,7 @@ def show_status(
     path: ConfigOption = None, instance: InstanceOption = None, as_json: JsonOption = False
 ) -> None:
     """Say how the platform on the cluster is; status 1 where something is not as it should be."""
-    settings = _settings(path, instance)
-    report = status.read(_cluster(settings), settings)
+    report = status.read(*_meant(path, instance))
     if as_json:
         print_json(report.as_dict())
     else:
@@ -140,7 +129,7 @@ def drain(
 
     It can be interrupted and run again: what was told holds.
     """
-    cluster = _cluster(_settings(path, instance))
+    cluster, _ = _meant(path, instance)
     length = None if within is None else draining.length(within)
     try:
         draining.drain(cluster, machine, typer.echo, within=length, because=because, move=move)
@@ -156,7 +145,8 @@ def drain(
 @app.command("undrain")
 def undrain(machine: Machine, path: ConfigOption = None, instance: InstanceOption = None) -> None:
     """Put a machine back into service: servers go on, and their people are told."""
-    draining.undrain(_cluster(_settings(path, instance)), machine, typer.echo)
+    cluster, _ = _meant(path, instance)
+    draining.undrain(cluster, machine, typer.echo)
 
 
 @app.command("remove")
@@ -245,6 +235,22 @@ def logging(
 
 def _settings(path: Path | None, instance: str | None) -> Settings:
     return config.load(configuration_of(path), instance=instance)
+
+
+def _meant(path: Path | None, instance: str | None) -> tuple[Cluster, Settings]:
+    """What is to be changed: the cluster, if it is the one kubectl is turned to, and its settings.
+
+    Raises
+    ------
+    WrongCluster, ConfigurationError
+    """
+    settings = _settings(path, instance)
+    return _cluster(settings), settings
+
+
+def _confirm(what: str, cluster: Cluster, *, yes: bool) -> None:
+    if not yes:
+        typer.confirm(f"{what} the namespace {cluster.namespace} of {cluster.context}?", abort=True)
 
 
 def _cluster(settings: Settings) -> Cluster:

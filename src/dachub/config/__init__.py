@@ -2,6 +2,9 @@
 
 from dachub.config.reading import load, merged, parse, section_in
 from dachub.config.secrets import (
+    DATABASE_SECRET,
+    OPENID_SECRET,
+    SMTP_SECRET,
     external_database_url,
     metrics_token,
     openid_client_secret,
@@ -27,11 +30,14 @@ from dachub.config.writing import bounds, commented_text
 
 __all__ = [
     "DATABASE_PASSWORD",
+    "DATABASE_SECRET",
     "DATABASE_URL",
     "LOGS_PASSWORD",
     "METRICS_TOKEN",
     "OPENID_CLIENT_SECRET",
+    "OPENID_SECRET",
     "SMTP_PASSWORD",
+    "SMTP_SECRET",
     "ConfigurationError",
     "ListenSettings",
     "MetricsSettings",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from dachub.config.tree import (
@@ -41,13 +43,57 @@ def read_secret(
     return secret
 
 
-def _required(
-    file: Path | None, variable: str, environ: Mapping[str, str], *, lacking: str, setting: str
-) -> str:
-    secret = read_secret(file, variable, environ)
-    if secret is None:
-        raise ConfigurationError(f"{lacking}: name a file in {setting}, or set {variable}.")
-    return secret
+@dataclass(frozen=True, slots=True)
+class NamedSecret:
+    """A secret whose file the configuration may name.
+
+    Attributes
+    ----------
+    setting
+        Where it does, such as ``mail.password_file``.
+    variable
+        Of the environment, where it does not.
+    """
+
+    setting: str
+    variable: str
+
+    def read(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
+        """The secret; ``None`` where it is nowhere, or the section not there.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file cannot be read or is empty.
+        """
+        *sections, key = self.setting.split(".")
+        section: Any = settings
+        for name in sections:
+            section = getattr(section, name)
+        return (
+            None if section is None else read_secret(getattr(section, key), self.variable, environ)
+        )
+
+    def require(self, settings: Settings, lacking: str, environ: Mapping[str, str]) -> str:
+        """The secret.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is nowhere; begins with ``lacking``.
+        """
+        secret = self.read(settings, environ)
+        if secret is None:
+            raise ConfigurationError(
+                f"{lacking}: name a file in {self.setting}, or set {self.variable}."
+            )
+        return secret
+
+
+DATABASE_SECRET = NamedSecret("database.password_file", DATABASE_PASSWORD)
+OPENID_SECRET = NamedSecret("login.openid.client_secret_file", OPENID_CLIENT_SECRET)
+SMTP_SECRET = NamedSecret("mail.password_file", SMTP_PASSWORD)
+METRICS_SECRET = NamedSecret("metrics.token_file", METRICS_TOKEN)
 
 
 def openid_client_secret(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -58,16 +104,10 @@ def openid_client_secret(settings: Settings, environ: Mapping[str, str] = os.env
     ConfigurationError
         If there is a provider but no secret for it.
     """
-    openid = settings.login.openid
-    if openid is None:
+    if settings.login.openid is None:
         return None
-    return _required(
-        openid.client_secret_file,
-        OPENID_CLIENT_SECRET,
-        environ,
-        lacking="login.openid is set, but not the client secret",
-        setting="login.openid.client_secret_file",
-    )
+    lacking = "login.openid is set, but not the client secret"
+    return OPENID_SECRET.require(settings, lacking, environ)
 
 
 def smtp_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -78,16 +118,9 @@ def smtp_password(settings: Settings, environ: Mapping[str, str] = os.environ) -
     ConfigurationError
         If there is a username but no password for it.
     """
-    mail = settings.mail
-    if mail is None or mail.username is None:
+    if settings.mail is None or settings.mail.username is None:
         return None
-    return _required(
-        mail.password_file,
-        SMTP_PASSWORD,
-        environ,
-        lacking="mail.username is set, but not the password",
-        setting="mail.password_file",
-    )
+    return SMTP_SECRET.require(settings, "mail.username is set, but not the password", environ)
 
 
 def metrics_token(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -98,7 +131,7 @@ def metrics_token(settings: Settings, environ: Mapping[str, str] = os.environ) -
     ConfigurationError
         If it is so short that it could be guessed.
     """
-    token = read_secret(settings.metrics.token_file, METRICS_TOKEN, environ)
+    token = METRICS_SECRET.read(settings, environ)
     if token is not None and len(token) < TOKEN_MIN_CHARACTERS:
         raise ConfigurationError(
             f"The token for metrics has less than {TOKEN_MIN_CHARACTERS} characters: make one "
@@ -122,7 +155,7 @@ def external_database_url(
     url = settings.database.url
     if url is None:
         return None
-    password = read_secret(settings.database.password_file, DATABASE_PASSWORD, environ)
+    password = DATABASE_SECRET.read(settings, environ)
     parts = urlsplit(url)
     if password is None or parts.username is None:
         return url

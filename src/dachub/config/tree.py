@@ -124,7 +124,7 @@ class MetricsSettings(Section):
 class SyntheticSettings(Section):
     """Made-up people, groups and weeks of work, for an instance to develop and show things on."""
 
-    people: int = Field(default=20, ge=1, le=200, description="synthetic-001 and so on")
+    people: int = Field(default=20, ge=1, le=200, description="synthetic-000 and so on")
     groups: int = Field(default=4, ge=1, le=20, description="Each with a PI and an allocation")
     weeks: int = Field(default=6, ge=0, le=26, description="How long they have worked already")
     seed: int = Field(default=1, description="The same seed makes the same work")

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dachub.config import (
-    DATABASE_PASSWORD,
-    OPENID_CLIENT_SECRET,
-    SMTP_PASSWORD,
+    DATABASE_SECRET,
+    OPENID_SECRET,
+    SMTP_SECRET,
     ConfigurationError,
     Settings,
     merged,
-    read_secret,
 )
 from dachub.deploy.images import image_tag
 from dachub.deploy.z2jh import public_url, quantity
@@ -144,11 +143,10 @@ def site_secrets(settings: Settings) -> dict[str, str]:
     ConfigurationError
         If a file that the configuration names cannot be read.
     """
-    openid, mail = settings.login.openid, settings.mail
-    found = {
-        "database-password": read_secret(settings.database.password_file, DATABASE_PASSWORD),
-        "oidc-client-secret": openid
-        and read_secret(openid.client_secret_file, OPENID_CLIENT_SECRET),
-        "smtp-password": mail and read_secret(mail.password_file, SMTP_PASSWORD),
+    wanted = {
+        "database-password": DATABASE_SECRET,
+        "oidc-client-secret": OPENID_SECRET,
+        "smtp-password": SMTP_SECRET,
     }
+    found = {key: named.read(settings) for key, named in wanted.items()}
     return {key: secret for key, secret in found.items() if secret}
