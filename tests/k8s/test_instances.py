@@ -9,6 +9,7 @@ from tests.k8s.installed import Installed, running
 from tests.k8s.test_platform import started
 
 MAIN, DEV = "dachub-test-main", "dachub-test-dev"
+pytestmark = pytest.mark.timeout(1200)
 KINDS = ("pods", "secrets", "configmaps", "persistentvolumeclaims")
 SYNTHETIC = {"people": 5, "groups": 2, "weeks": 2}
 
