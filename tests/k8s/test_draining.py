@@ -19,6 +19,7 @@ GIVEN = os.environ.get("DACHUB_TEST_NODE", "")
 GROUP = "dachub-draining"
 MACHINE = GIVEN or f"{GROUP}-0"
 START_SECONDS = 240
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

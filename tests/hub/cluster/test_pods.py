@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kubespawner.reflector import ResourceReflector
+from kubespawner.spawner import PodReflector
 
 from dachub.hub.cluster import pods
 from dachub.hub.cluster.reflectors import Noted, NotedPods
@@ -192,3 +193,23 @@ async def test_the_hub_asks_again_for_ever_when_the_cluster_does_not_answer(
     monkeypatch.setattr(ResourceReflector, "_watch_and_update", gives_up)
     await watcher._watch_and_update()
     assert len(given_up) == 3
+
+
+async def test_a_pod_that_went_unheard_is_vouched_for_up_to_when_the_cluster_last_answered(
+    monkeypatch: pytest.MonkeyPatch, a_pod: pods.Pod
+) -> None:
+    listed: list[dict[str, dict[str, Any]]] = [{"dac/jupyter-ada": pod("Running")}, {}]
+    watcher = NotedPods.__new__(NotedPods)
+
+    async def lists(self: NotedPods, _: str | None = None) -> str:
+        self.resources = listed.pop(0)
+        return "1"
+
+    monkeypatch.setattr(PodReflector, "_list_and_update", lists)
+    monkeypatch.setattr(pods.Pod, "pod_reflector", watcher)
+    monkeypatch.setitem(NotedPods.listeners, "jupyter-ada", a_pod._changed)
+    await watcher._list_and_update()
+    watcher.heard_at = SILENT  # and then nothing, for long
+    await watcher._list_and_update()
+    assert (a_pod.machine_lost, a_pod.vouched_until) == (False, SILENT)
+    assert watcher.heard_at > SILENT
