@@ -82,7 +82,7 @@ lock: environments ## Write the hashed lock files anew, with the newest releases
 	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/dev.in -c requirements/server.txt -c requirements/user.txt \
 		-o requirements/dev.txt
 	$(LOCK) $(ARGS) requirements/build.in -c requirements/server.txt -o requirements/build.txt
-	$(LOCK) $(ARGS) pyproject.toml --extra server -c requirements/server.txt \
+	$(LOCK) $(ARGS) pyproject.toml --extra server requirements/service.in -c requirements/server.txt \
 		-o requirements/service.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/hub.in -o requirements/hub.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra kubernetes requirements/hub-6.in \
