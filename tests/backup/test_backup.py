@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +57,11 @@ def platform(data: Path, url: str) -> Layout:
     layout.create()
     layout.config.write_text(yaml.safe_dump({"database": {"url": url}}))
     return layout
+
+
+def pod(data: Path, config: Path, hub: Path) -> Layout:
+    """How a pod sees these files; its data directory is not there."""
+    return Layout(data, config, hub / "outbox.sqlite", hub / "jupyterhub.sqlite")
 
 
 def add_people(url: str, *names: str) -> None:
@@ -130,6 +135,54 @@ def test_a_new_machine_gets_everything_back(
     again = backup(other, tmp_path / "again")  # what was restored can be backed up and restored
     restore(other, again, replace=True)
     assert people(url_of(other)) == ["ada"]
+
+
+def test_in_a_pod_everything_lies_where_the_cluster_mounts_it(
+    layout: Layout, tmp_path: Path, databases: Databases
+) -> None:
+    path = backup(pod(tmp_path / "old", layout.config, layout.hub), tmp_path / "kept")
+    there = platform(tmp_path / "new", databases.create())
+    given = pod(tmp_path / "mounted", there.config, there.hub)
+    restore(given, path)
+    assert people(url_of(there)) == ["ada"]
+    assert letters(there) == ["first"]
+    assert there.hub_database.exists()
+    assert not given.data.exists()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_in_a_pod_what_is_half_done_is_marked_beside_the_backup(
+    layout: Layout, tmp_path: Path
+) -> None:
+    given = pod(tmp_path / "mounted", layout.config, layout.hub)
+    path = backup(given, tmp_path / "kept")
+    mark = path.with_name("restore-unfinished")
+    with suppress(KeyboardInterrupt), restored(given, path, replace=True):
+        assert mark.exists()
+        with pytest.raises(BackupRunning):
+            backup(given, path.parent, NOON.replace(hour=13))
+        raise KeyboardInterrupt
+    restore(given, path, replace=True)
+    assert not mark.exists()
+
+
+def test_a_database_that_a_new_pod_does_not_reach_yet_is_waited_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = [Unavailable("not yet"), Unavailable("not yet")]
+    monkeypatch.setattr(database.time, "sleep", lambda _: None)
+    real = database._connected
+
+    def connected(url: str) -> AbstractContextManager[psycopg.Connection]:
+        if refused:
+            raise refused.pop()
+        return real(url)
+
+    monkeypatch.setattr(database, "_connected", connected)
+    database.await_answer(database_url, seconds=60)
+    refused.append(Unavailable("not ever"))
+    with pytest.raises(Unavailable, match="not ever"):
+        database.await_answer(database_url, seconds=-1)
 
 
 def test_a_backup_under_load_holds_one_moment(

@@ -59,7 +59,7 @@ def create(
     final = directory / f"dachub-{now:%Y%m%dT%H%M%SZ}.tar"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(directory):
+        with alone(directory):
             if final.exists():
                 raise Conflict(f"{final} was made this very second. Try again.")
             work = directory / UNFINISHED
@@ -95,6 +95,8 @@ def _make(
         if source.exists():
             sqlite.copy(source, work / name)
             names.append(name)
+    if layout.is_borrowed:
+        database.await_answer(url)
     revision = database.dump(url, work / DATABASE)
     names.append(DATABASE)
     write_private(work / CONFIG, layout.config.read_bytes())
@@ -120,14 +122,21 @@ def _make(
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the directory; the kernel lets go of it however we end."""
+def alone(directory: Path) -> Iterator[None]:
+    """Hold a directory of backups; the kernel lets go of it however we end.
+
+    Raises
+    ------
+    BackupRunning
+    """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BackupRunning(f"A backup is being made in {directory}. Wait for it.") from error
+            raise BackupRunning(
+                f"A backup is being made in {directory}, or put back from there. Wait for it."
+            ) from error
         yield
     finally:
         os.close(handle)

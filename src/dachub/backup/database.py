@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -21,16 +23,21 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from dachub.local.postgres import binaries
 from dachub.model.problems import Conflict, Unavailable
 
+ANSWER_SECONDS = 120
 LOCK_WAIT = "60s"
 """How long a migration may keep us from reading a table."""
 BEGIN = """\
 \\set ON_ERROR_STOP on
 set client_min_messages = warning;
+select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout';
 begin;
 drop schema public cascade;
 create schema public;
 """
 COMMIT = "\ncommit;\n"
+NOT_BEFORE_17 = b"SET transaction_timeout = 0;\n"
+"""At the head of every dump, and unknown to older servers; ``BEGIN`` has said it to the others."""
+HEAD_LINES = 50
 PSQL_LOST_IT = frozenset({2, -signal.SIGKILL, -signal.SIGTERM})
 """How psql ends where nobody knows whether the last word was heard."""
 
@@ -78,6 +85,25 @@ def dump(url: str, path: Path) -> str:
     except psycopg.errors.UndefinedTable as error:
         raise Unavailable("The database has no tables yet. Run: dachub migrate") from error
     return str(revision[0])
+
+
+def await_answer(url: str, seconds: float = ANSWER_SECONDS) -> None:
+    """Wait until the database answers: networks learn of a new pod some time after its start.
+
+    Raises
+    ------
+    Unavailable
+        If it does not in time.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with _connected(url):
+                return
+        except Unavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def is_empty(url: str) -> bool:
@@ -134,6 +160,8 @@ def load(url: str, path: Path) -> None:
         assert reader.stdout is not None  # noqa: S101  it is a pipe
         try:
             writer.stdin.write(BEGIN.encode())
+            head = islice(reader.stdout, HEAD_LINES)
+            writer.stdin.writelines(line for line in head if line != NOT_BEFORE_17)
             shutil.copyfileobj(reader.stdout, writer.stdin)
             reader.stdout.close()
             if reader.wait() == 0:  # else psql ends without the last word

@@ -1,11 +1,13 @@
 """Putting a backup back: everything is checked first, and each part is the old or the new.
 
 A mark lies in the data directory from the first change to the last. While it is there ``dachub up``
-refuses to start, and the same restore done again finishes the work.
+refuses to start, and the same restore done again finishes the work. In a pod there is no such
+directory: the mark lies beside the backup, and secrets are the cluster's.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -20,7 +22,7 @@ from pathlib import Path
 from dachub import config, migrations
 from dachub.backup import archive, database, sqlite
 from dachub.backup.archive import CONFIG, DATABASE, HUB, OUTBOX, SECRETS, Manifest
-from dachub.backup.create import OF_THE_CLUSTER
+from dachub.backup.create import OF_THE_CLUSTER, alone
 from dachub.config import external_database_url
 from dachub.infra.files import write_private
 from dachub.local.layout import SECRETS as SECRET_NAMES
@@ -86,8 +88,8 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
         If the backup cannot be used; nothing was changed.
     HasData
         If there is data, and not ``replace``.
-    AlreadyRunning, DatabaseInUse
-        If the platform runs.
+    AlreadyRunning, BackupRunning, DatabaseInUse
+        If the platform runs, or somebody else is at it.
     NotRestored
         If the database cannot take it; everything is as it was.
     Unavailable
@@ -95,15 +97,13 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
     """
     manifest = require_fitting(path)
     parts = {part.name for part in manifest.parts}
-    layout.create()
-    with _for_us_alone(), possessed(layout):
-        end_leftovers(layout, Supervisor(layout))
+    if layout.is_borrowed:
+        layout = dataclasses.replace(layout, data=path.absolute().parent)
+    with _for_us_alone(), _held(layout):
         if not replace and (layout.outbox.exists() or layout.hub_database.exists()):
             raise HasData(_has_data(str(layout.data)))
-        if not layout.config.exists():
-            with archive.part_of(path, CONFIG) as content:
-                write_private(layout.config, content.read())
-        layout.create_secrets()
+        if not layout.is_borrowed:
+            _complete(layout, path)
         work = layout.data / WORK
         shutil.rmtree(work, ignore_errors=True)  # of one that was killed
         work.mkdir(mode=0o700)
@@ -118,7 +118,7 @@ def restored(layout: Layout, path: Path, *, replace: bool = False) -> Iterator[s
                 _restore_database(layout, url, path, work)
                 migrations.upgrade(url)
                 _restore_hub(layout, work)
-                if SECRETS in parts:
+                if SECRETS in parts and not layout.is_borrowed:
                     _restore_secrets(layout, path)
                 yield url
             layout.restoring.unlink()
@@ -139,6 +139,27 @@ def _for_us_alone() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+@contextmanager
+def _held(layout: Layout) -> Iterator[None]:
+    """Let nobody else work here, nor what an earlier start left."""
+    if layout.is_borrowed:
+        with alone(layout.data):
+            yield
+        return
+    layout.create()
+    with possessed(layout):
+        end_leftovers(layout, Supervisor(layout))
+        yield
+
+
+def _complete(layout: Layout, path: Path) -> None:
+    """Give a data directory the configuration and the secrets that it lacks."""
+    if not layout.config.exists():
+        with archive.part_of(path, CONFIG) as content:
+            write_private(layout.config, content.read())
+    layout.create_secrets()
 
 
 def _restore_database(layout: Layout, url: str, path: Path, work: Path) -> None:
@@ -176,6 +197,8 @@ def _database(layout: Layout) -> Iterator[str]:
     settings = config.load(layout.config)
     external = external_database_url(settings)
     if external is not None:
+        if layout.is_borrowed:
+            database.await_answer(external)
         yield external
         return
     embedded = EmbeddedPostgres(layout, Endpoints.choose(layout, settings).postgres_port)

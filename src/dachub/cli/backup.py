@@ -108,7 +108,8 @@ def restore(
                 await process.close()
 
         asyncio.run(doubt())
-    typer.echo(f"Restored: {_told(manifest)}. Start the platform with: dachub up")
+    start = "" if layout.is_borrowed else " with: dachub up"
+    typer.echo(f"Restored: {_told(manifest)}. Start the platform{start}")
 
 
 def _told(manifest: Manifest) -> str:

@@ -29,13 +29,21 @@ HERE = Path("dachub.yaml")
 def layout_of(data: Path | None) -> Layout:
     """Paths of the data directory named on the command line, or of the default one.
 
-    In a pod there is none: ``DACHUB_CONFIG`` names the configuration, which is all that is needed.
+    In a pod there is none: ``DACHUB_CONFIG`` names the configuration, which is all that is needed
+    but for backups, of which ``DACHUB_OUTBOX`` and ``DACHUB_HUB_DATABASE`` name the hub's files.
     """
     named = os.environ.get("DACHUB_CONFIG")
     if data is None and named and "DACHUB_DATA" not in os.environ:
         config_file = Path(named).absolute()
-        return Layout(config_file.parent, config_file)
+        return Layout(
+            config_file.parent, config_file, _named("DACHUB_OUTBOX"), _named("DACHUB_HUB_DATABASE")
+        )
     return Layout(default_data_directory() if data is None else data.absolute())
+
+
+def _named(variable: str) -> Path | None:
+    named = os.environ.get(variable)
+    return Path(named).absolute() if named else None
 
 
 def configuration_of(path: Path | None) -> Path:

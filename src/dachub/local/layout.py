@@ -38,17 +38,24 @@ class Layout:
 
     Attributes
     ----------
-    config_file
-        The configuration, where it does not lie in the data directory.
+    config_file, outbox_file, hub_database_file
+        The configuration and the hub's files, where they do not lie in the data directory.
     """
 
     data: Path
     config_file: Path | None = None
+    outbox_file: Path | None = None
+    hub_database_file: Path | None = None
 
     @property
     def config(self) -> Path:
         """The configuration."""
         return self.config_file or self.data / "dachub.yaml"
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether others made what lies there, as in a pod: nothing but a backup is ours then."""
+        return self.config_file is not None
 
     @property
     def admin_password(self) -> Path:
@@ -73,12 +80,12 @@ class Layout:
     @property
     def outbox(self) -> Path:
         """Events of the hub that the ledger has not confirmed yet."""
-        return self.hub / "outbox.sqlite"
+        return self.outbox_file or self.hub / "outbox.sqlite"
 
     @property
     def hub_database(self) -> Path:
         """JupyterHub's own: who runs what."""
-        return self.hub / "jupyterhub.sqlite"
+        return self.hub_database_file or self.hub / "jupyterhub.sqlite"
 
     @property
     def restoring(self) -> Path:
