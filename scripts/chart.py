@@ -27,6 +27,7 @@ TAIL = """## What it makes
 | Deployment, Service `dachub` | the service; port 80 leads to the pods' port 8080 |
 | StatefulSet, Service `dachub-postgres` | the database, where `database.kind` is `inside` |
 | Deployment `dachub-storage` | measures homes and group folders, where `storage.enabled` |
+| CronJob, PVC `dachub-backup` | [backups](backup.md), where `backup.enabled` |
 | Job `dachub-migrate` | before each upgrade, removed when it succeeded |
 | ConfigMap `dachub` | `dachub.yaml`; a change starts the pods anew, one after another |
 | Secret `dachub` | random at first: hub-token, service-token, portal-secret, database-password, \
@@ -62,12 +63,13 @@ Secret named by `secrets.site` is not ours, and no change of it starts anything:
 
 With `keepOnUninstall: true` the Secret `dachub` and the database's PVC `data-dachub-postgres-0`
 stay, so that an installation of the same name goes on where the last one stopped. The PVC
-`dachub-outbox` always stays: it may hold events that the service has not seen. So do the Job and
-the ConfigMap `dachub-migrate` of an upgrade that failed, for whoever looks for the reason, until
-the next one. To remove all, for ever:
+`dachub-outbox` always stays: it may hold events that the service has not seen. So does
+`dachub-backup` with the backups, and so do the Job and the ConfigMap `dachub-migrate` of an upgrade
+that failed, for whoever looks for the reason, until the next one. To remove all, for ever:
 
 ```
-kubectl delete secret/dachub pvc/dachub-outbox pvc/data-dachub-postgres-0
+kubectl delete secret/dachub pvc/dachub-outbox pvc/dachub-backup
+kubectl delete pvc/data-dachub-postgres-0
 kubectl delete job/dachub-migrate configmap/dachub-migrate --ignore-not-found
 ```
 

@@ -26,6 +26,10 @@ EVERYTHING: dict[str, Any] = {
             "authority": {"secret": "database-ca"},
         },
     },
+    "backup": {
+        "volume": {"existingClaim": "elsewhere"},
+        "hubDatabase": {"subPath": "hub"},
+    },
     "storage": {"enabled": True, "claim": "shared", "subPath": "dac"},
     "metrics": {
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -162,6 +166,9 @@ WRONG = {
         {"database": {"inside": {"settings": {"max-connections": "5"}}}},
         "max-connections",
     ),
+    "a schedule of four": ({"backup": {"schedule": "0 2 * *"}}, "schedule"),
+    "no backup to keep": ({"backup": {"keep": 0}}, "keep"),
+    "a volume for backups in words": ({"backup": {"volume": {"size": "large"}}}, "size"),
     "a drain without end": ({"service": {"drainSeconds": -1}}, "drainSeconds"),
     "a typing mistake in dachub.yaml": ({"config": {"servres": {}}}, "servres"),
     "one further in": ({"config": {"storage": {"home_byte": 5}}}, "home_byte"),
@@ -234,7 +241,7 @@ def test_nobody_but_ours_reaches_the_database(defaults: Objects) -> None:
     components = [
         each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in rule["from"]
     ]
-    assert components == ["service", "storage", "migrate"]
+    assert components == ["service", "storage", "migrate", "backup"]
 
 
 def test_the_service_calls_only_names_database_hub_and_mail(everything: Objects) -> None:
@@ -290,6 +297,57 @@ def test_another_version_of_the_chart_leaves_the_database_running(
     later = Objects(each for each in yaml.safe_load_all(next_one.stdout) if each)
     assert later.pods()["service"] != defaults.pods()["service"]
     assert later.pods()["postgres"] == defaults.pods()["postgres"]
+
+
+def test_a_backup_finds_what_it_backs_up_and_reaches_the_database_alone(
+    defaults: Objects,
+) -> None:
+    pod = defaults.pods()["backup"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][:3] == ["dachub", "backup", "create"]
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims == {
+        "backups": "dachub-backup",
+        "outbox": "dachub-outbox",
+        "hub-database": "hub-db-dir",
+    }
+    assert {"dachub-backup", "dachub-outbox"} == defaults.names("PersistentVolumeClaim")
+    paths = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    named = {one["name"]: one.get("value") for one in container["env"]}
+    assert named["DACHUB_OUTBOX"].startswith(paths["outbox"])
+    assert named["DACHUB_HUB_DATABASE"].startswith(paths["hub-database"])
+    policy = defaults.one("NetworkPolicy", "dachub-backup")["spec"]
+    assert "ingress" not in policy
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["egress"]] == [
+        [53, 53],
+        [5432],
+    ]
+
+
+def test_two_backups_never_run_at_once_and_stand_beside_the_hub_whose_volumes_they_read(
+    everything: Objects,
+) -> None:
+    spec = everything.one("CronJob", "dachub-backup")["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    (beside,) = everything.pods()["backup"]["spec"]["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert beside["labelSelector"]["matchLabels"] == {"app": "jupyterhub", "component": "hub"}
+
+
+def test_backups_go_where_the_site_says_or_nowhere(helm: Helm, everything: Objects) -> None:
+    volumes = {one["name"]: one for one in everything.pods()["backup"]["spec"]["volumes"]}
+    assert volumes["backups"]["persistentVolumeClaim"]["claimName"] == "elsewhere"
+    assert "dachub-backup" not in everything.names("PersistentVolumeClaim")
+    without = helm.objects({"backup": {"hubDatabase": {"claim": ""}}}).pods()["backup"]["spec"]
+    assert "hub-database" not in {one["name"] for one in without["volumes"]}
+    nothing = helm.objects({"backup": {"enabled": False}})
+    kinds = ("CronJob", "PersistentVolumeClaim", "NetworkPolicy")
+    assert not any("dachub-backup" in nothing.names(kind) for kind in kinds)
 
 
 def test_an_instance_that_keeps_nothing_marks_nothing_to_be_kept(helm: Helm) -> None:

@@ -75,9 +75,9 @@ class Objects(list[dict[str, Any]]):
 
     def pods(self) -> Mapping[str, dict[str, Any]]:
         """Templates of all pods, by the component they are."""
-        templates = [
-            each["spec"]["template"] for each in self if "template" in each.get("spec", {})
-        ]
+        specs = [each.get("spec", {}) for each in self]
+        specs += [spec["jobTemplate"]["spec"] for spec in specs if "jobTemplate" in spec]
+        templates = [spec["template"] for spec in specs if "template" in spec]
         return {
             each["metadata"]["labels"]["app.kubernetes.io/component"]: each for each in templates
         }

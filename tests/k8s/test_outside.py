@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from tests.harness.cluster import REGISTRY, TAG, Namespace, new_namespace
 from tests.harness.helm import Helm
 from tests.k8s.test_release import Release, values
+
+from dachub.deploy import backups
+from dachub.deploy.helm import Cluster
 
 PASSWORD = "of-somebody-else"
 HOST = "postgres.dachub-test-outside.svc"
@@ -119,6 +123,7 @@ def test_the_service_works_on_a_database_of_somebody_else(here: Namespace) -> No
                 "peers": [{"podSelector": {"matchLabels": {"app": "postgres"}}}],
             },
         },
+        backup={"hubDatabase": {"claim": ""}},
     )
     release.bring(given)
     release.bring(given)  # the migration reaches it too
@@ -127,4 +132,10 @@ def test_the_service_works_on_a_database_of_somebody_else(here: Namespace) -> No
     query = f"{encrypted} using (pid) where client_addr is not null"
     said = here.do("exec", "postgres", "--", "psql", "-U", "dachub", "-Atc", query)
     assert said.strip() == "t"
+    assert re.search(r"/backups/dachub-\S+\.tar", backups.create(cluster_of(here)))
     release.remove()
+
+
+def cluster_of(here: Namespace) -> Cluster:
+    context = here.do("config", "current-context").strip()
+    return Cluster(context, here.name)

@@ -21,7 +21,7 @@ ASKING = Path(__file__).parent / "asking.py"
 SERVICE = "app.kubernetes.io/component=service"
 KEPT = {"secret/dachub", "persistentvolumeclaim/data-dachub-postgres-0"}
 LEADER = r'dachub_leader_seen_timestamp_seconds{kind="service",replica="([^"]+)"}'
-OUTBOX = "persistentvolumeclaim/dachub-outbox"
+ALWAYS_KEPT = {f"persistentvolumeclaim/dachub-{part}" for part in ("outbox", "backup")}
 PRIORITY_CLASS = "priorityclass.scheduling.k8s.io"
 KINDS = (
     *("all", "secret", "configmap", "persistentvolumeclaim", "networkpolicy", "serviceaccount"),
@@ -283,14 +283,14 @@ def test_uninstalled_it_leaves_the_data_and_goes_on_with_them(release: Release) 
     before, secret = release.people(), release.secret()
     release.here.do("delete", "pod", "person", "stranger")
     release.remove()
-    until(lambda: release.left() == {*KEPT, OUTBOX}, "only the data is left", 60)
+    until(lambda: release.left() == KEPT | ALWAYS_KEPT, "only the data is left", 60)
     release.bring(values())
     assert release.secret() == secret
     assert release.people() == before
 
 
 @pytest.mark.parametrize("program", ["helm", "helm4"])
-def test_an_instance_that_keeps_nothing_leaves_nothing_but_the_outbox(program: str) -> None:
+def test_an_instance_that_keeps_nothing_leaves_nothing_but_outbox_and_backups(program: str) -> None:
     helm = Helm.found(program)
     with new_namespace("dachub-test-kept") as here:
         release = Release(helm, here)
@@ -302,5 +302,5 @@ def test_an_instance_that_keeps_nothing_leaves_nothing_but_the_outbox(program: s
         }
         assert classes <= here.all_names("priorityclass")
         release.remove()
-        until(lambda: release.left() == {OUTBOX}, "nothing but the outbox is left", 60)
+        until(lambda: release.left() == ALWAYS_KEPT, "nothing else is left", 60)
         assert not classes & here.all_names("priorityclass")

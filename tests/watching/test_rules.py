@@ -200,6 +200,14 @@ def test_what_was_never_seen_is_told_too(tmp_path: Path) -> None:
     check(tmp_path, case({}, 10, "DachubServiceDown", "DachubHubDown"))
 
 
+def test_a_cluster_whose_backups_never_succeeded_is_told(tmp_path: Path) -> None:
+    made = {f'kube_cronjob_created{{{DAC},cronjob="dachub-backup"}}': "60x2000"}
+    never = {f"dachub_backup_succeeded_timestamp_seconds{{{DAC}}}": None}
+    check(
+        tmp_path, case(HEALTHY | made, 1600), case(HEALTHY | made | never, 1600, "DachubBackupOld")
+    )
+
+
 def test_one_instance_that_vanishes_is_missed_beside_another(tmp_path: Path) -> None:
     other = {name.replace(DAC, 'namespace="dev"'): values for name, values in UP.items()}
     gone = {f'up{{{DAC},job="dachub-hub"}}': "1x60 _x400"}

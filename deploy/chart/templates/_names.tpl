@@ -10,6 +10,7 @@ them, and one namespace holds one platform.
 {{- define "dachub.postgres" -}}{{ include "dachub.name" . }}-postgres{{- end }}
 {{- define "dachub.storage" -}}{{ include "dachub.name" . }}-storage{{- end }}
 {{- define "dachub.logs" -}}{{ include "dachub.name" . }}-logs{{- end }}
+{{- define "dachub.backup" -}}{{ include "dachub.name" . }}-backup{{- end }}
 {{- define "dachub.outbox" -}}{{ include "dachub.name" . }}-outbox{{- end }}
 
 {{/* What belongs to the whole cluster must not collide with another instance's. */}}

@@ -1,4 +1,7 @@
-{{/* What all pods share; each is given (dict "component" ... "root" $). */}}
+{{/*
+What all pods share; each is given (dict "component" ... "root" $), and "beside" a component of
+z2jh on whose node it has to be.
+*/}}
 
 {{- define "dachub.podSpec" -}}
 serviceAccountName: {{ .account | default (include "dachub.account" .root) }}
@@ -15,7 +18,7 @@ imagePullSecrets:
 {{- with include "dachub.priority" . }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- include "dachub.nodes" .root.Values.scheduling }}
+{{- include "dachub.nodes" (merge (dict "beside" .beside) .root.Values.scheduling) }}
 {{- end }}
 
 {{- define "dachub.priority" -}}
@@ -34,8 +37,16 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with .tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if ne .matchNodePurpose "ignore" }}
+{{- if or .beside (ne .matchNodePurpose "ignore") }}
 affinity:
+{{- end }}
+{{- with .beside }}
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector: {{- (include "dachub.z2jh" . | fromYaml).podSelector | toYaml | nindent 10 }}
+{{- end }}
+{{- if ne .matchNodePurpose "ignore" }}
   nodeAffinity:
     {{- if eq .matchNodePurpose "require" }}
     requiredDuringSchedulingIgnoredDuringExecution:

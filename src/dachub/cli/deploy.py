@@ -9,20 +9,21 @@ import typer
 import yaml
 
 from dachub import config
-from dachub.cli.options import ConfigOption, InstanceOption, JsonOption
+from dachub.cli import cluster_backup
+from dachub.cli.options import ConfigOption, InstanceOption, JsonOption, YesOption
 from dachub.cli.output import print_json
 from dachub.cli.platform import configuration_of
 from dachub.config import Settings
-from dachub.deploy import chart, draining, releases, status, z2jh
+from dachub.deploy import backups, chart, draining, releases, status, z2jh
 from dachub.deploy import logging as logs
 from dachub.deploy import nginx as front
 from dachub.deploy.helm import Cluster
 from dachub.model.problems import InvalidInput
 
 app = typer.Typer(help="Put the platform where it is to run.", no_args_is_help=True)
+app.add_typer(cluster_backup.app, name="backup")
 
 Machine = Annotated[str, typer.Argument(metavar="NODE", help="Its name in the cluster.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("z2jh-values")
@@ -71,6 +72,7 @@ def apply(
 ) -> None:
     """Install or upgrade; what fails goes back to what it was. Running servers go on."""
     cluster, settings = _meant(path, instance)
+    backups.require_finished(cluster)
     count = _show(releases.changes(cluster, settings), as_json=False, whole=False)
     if not count:
         return
@@ -85,6 +87,7 @@ def rollback(
 ) -> None:
     """Go back to what ran before the last apply; the database keeps its schema."""
     cluster, settings = _meant(path, instance)
+    backups.require_finished(cluster)
     _confirm("Roll back in", cluster, yes=yes)
     releases.roll_back(cluster, settings, typer.echo)
 

@@ -66,3 +66,4 @@ InstanceOption = Annotated[
         show_default=False,
     ),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -132,6 +132,28 @@ class InsideDatabaseSettings(Section):
     )
 
 
+class BackupSettings(Section):
+    """Backups of the database and of the hub, made on the cluster."""
+
+    enabled: bool = Field(default=True, description="Make them, and be able to restore them")
+    schedule: str = Field(
+        default="17 2 * * *",
+        pattern=r"^(\S+ \S+ \S+ \S+ \S+|@(yearly|monthly|weekly|daily|hourly))$",
+        description="When, as cron writes it, in UTC",
+    )
+    keep: int = Field(default=14, ge=1, le=1000, description="How many are kept")
+    capacity_bytes: int = Field(
+        default=20 * 1000**3, ge=10**8, description="Size of the volume that holds them"
+    )
+    storage_class: str | None = Field(
+        default=None, description="Of that volume; the cluster's default when not given"
+    )
+    claim: DnsName | None = Field(
+        default=None,
+        description="Claim (PVC) that is there already and holds them, best on storage elsewhere",
+    )
+
+
 class WatchingSettings(Section):
     """The cluster's Prometheus and Grafana."""
 
@@ -178,6 +200,9 @@ class ClusterSettings(Section):
     database: InsideDatabaseSettings = Field(
         default=InsideDatabaseSettings(),
         description="PostgreSQL in the cluster, where database.url names no other",
+    )
+    backup: BackupSettings = Field(
+        default=BackupSettings(), description="Backups of the database and of the hub"
     )
     watching: WatchingSettings = Field(
         default=WatchingSettings(), description="The cluster's Prometheus and Grafana"

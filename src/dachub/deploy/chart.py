@@ -60,6 +60,7 @@ def values(settings: Settings) -> dict[str, Any]:
         "replicas": cluster.replicas,
         "hub": {"publicUrl": public_url(settings)},
         "database": _database(settings),
+        "backup": _backup(settings),
         "metrics": _metrics(settings),
     }
     if cluster.homes.claim is not None:
@@ -121,6 +122,27 @@ def _database(settings: Settings) -> dict[str, Any]:
     if inside.storage_class is not None:
         volume["storageClass"] = inside.storage_class
     return {"kind": "inside", "inside": {"volume": volume}}
+
+
+def _backup(settings: Settings) -> dict[str, Any]:
+    backup = settings.cluster.backup
+    volume = {"size": quantity(backup.capacity_bytes)}
+    if backup.storage_class is not None:
+        volume["storageClass"] = backup.storage_class
+    if backup.claim is not None:
+        volume["existingClaim"] = backup.claim
+    wanted = {
+        "enabled": backup.enabled,
+        "schedule": backup.schedule,
+        "keep": backup.keep,
+        "volume": volume,
+    }
+    database = settings.cluster.hub.values.get("hub", {}).get("db", {})
+    if database.get("type", "sqlite-pvc") != "sqlite-pvc":
+        wanted["hubDatabase"] = {"claim": ""}  # it is a server's, and that one's to back up
+    elif path := database.get("pvc", {}).get("subPath"):
+        wanted["hubDatabase"] = {"subPath": path}
+    return wanted
 
 
 def _metrics(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import base64
 import difflib
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +14,11 @@ from typing import Any
 import yaml
 
 from dachub.config import Settings
-from dachub.deploy import chart, z2jh
+from dachub.deploy import backups, chart, z2jh
 from dachub.deploy.helm import Cluster, DeployFailed
-from dachub.deploy.workloads import WORKLOADS, pods_now, stuck_pods, workloads
+from dachub.deploy.workloads import WORKLOADS, await_workloads, pods_now, refuse_stuck
 
 APPLY_SECONDS = 1200
-POLL_SECONDS = 2
 SECRET_SHOWN = "(secret)"  # noqa: S105
 
 
@@ -120,7 +118,7 @@ def apply(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> N
                 values=release.values,
                 seconds=APPLY_SECONDS + 60,
                 # The job that brings the database to a new schema may be what cannot start.
-                watch=partial(_refuse_stuck, cluster, old),
+                watch=partial(refuse_stuck, cluster, old),
             )
             await_ready(cluster, release.name, say, old)
         except DeployFailed as failure:
@@ -193,17 +191,7 @@ def await_ready(
     """
     manifest = cluster.helm("get", "manifest", release)
     names = {name for kind, name in _objects(manifest) if kind in WORKLOADS}
-    until = time.monotonic() + APPLY_SECONDS
-    said = ""
-    while waiting := [one for one in workloads(cluster) if one.name in names and not one.is_ready]:
-        _refuse_stuck(cluster, old)
-        if time.monotonic() > until:
-            told = "; ".join(one.told for one in waiting)
-            raise DeployFailed(f"{release} does not become ready: {told}")
-        if (told_now := ", ".join(one.told for one in waiting)) != said:
-            said = told_now
-            say(f"{release}: waiting for {said}")
-        time.sleep(POLL_SECONDS)
+    await_workloads(cluster, names, lambda text: say(f"{release}: {text}"), old)
 
 
 def remove(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> None:
@@ -214,6 +202,12 @@ def remove(cluster: Cluster, settings: Settings, say: Callable[[str], None]) -> 
     DeployFailed
     """
     known = {state.name for state in states(cluster)}
+    # Also pods that have ended keep volumes from being deleted.
+    cluster.kubectl(
+        *("delete", "cronjobs,jobs", backups.BACKUP_PODS),
+        *("--ignore-not-found", "--cascade=foreground"),
+        seconds=APPLY_SECONDS,
+    )
     for release in reversed(wanted(settings)):
         if release.name in known:
             cluster.helm(
@@ -270,11 +264,6 @@ def commands(settings: Settings, dachub_values: str, hub_values: str) -> list[st
 def _history(cluster: Cluster, release: str) -> list[dict[str, Any]]:
     revisions: list[dict[str, Any]] = json.loads(cluster.helm("history", release, "--output=json"))
     return revisions
-
-
-def _refuse_stuck(cluster: Cluster, old: frozenset[str]) -> None:
-    if problems := stuck_pods(cluster, old):
-        raise DeployFailed("Something cannot start: " + "; ".join(problems))
 
 
 def _back_to(cluster: Cluster, release: str, revision: int) -> None:

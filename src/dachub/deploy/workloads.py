@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
 from dachub.deploy.helm import Cluster, DeployFailed
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet"})
+READY_SECONDS = 1200
+POLL_SECONDS = 2
 PLATFORM = "--selector=component!=singleuser-server"
 # What a container waits for that will not come by itself; an image may still come.
 _STUCK = frozenset(
@@ -81,6 +85,48 @@ def stuck_pods(cluster: Cluster, but: frozenset[str] = frozenset()) -> list[str]
         for container in pod["status"].get(which) or []
         if (waiting := container["state"].get("waiting")) and waiting.get("reason") in _STUCK
     ]
+
+
+def refuse_stuck(cluster: Cluster, but: frozenset[str] = frozenset()) -> None:
+    """Give up where a pod will not become ready by itself.
+
+    Raises
+    ------
+    DeployFailed
+    """
+    if problems := stuck_pods(cluster, but):
+        raise DeployFailed("Something cannot start: " + "; ".join(problems))
+
+
+def await_workloads(
+    cluster: Cluster,
+    names: Container[str],
+    say: Callable[[str], None],
+    old: frozenset[str] = frozenset(),
+) -> None:
+    """Wait until all of these are ready, telling how far they are.
+
+    Parameters
+    ----------
+    old
+        Ids of pods whose troubles are not of now.
+
+    Raises
+    ------
+    DeployFailed
+        If they are not in time, or when a pod cannot become ready.
+    """
+    until = time.monotonic() + READY_SECONDS
+    said = ""
+    while waiting := [one for one in workloads(cluster) if one.name in names and not one.is_ready]:
+        refuse_stuck(cluster, old)
+        told = ", ".join(one.told for one in waiting)
+        if time.monotonic() > until:
+            raise DeployFailed(f"This does not become ready: {told}")
+        if told != said:
+            said = told
+            say(f"waiting for {said}")
+        time.sleep(POLL_SECONDS)
 
 
 def _why(
