@@ -6,7 +6,8 @@ only, for whose pods something answers as a server does. They come from a node p
 benchmark's own, whose label and taint keep everybody else off.
 
 ELASTICITY_SERVERS and ELASTICITY_DAY_SECONDS set how many come in how long a day,
-ELASTICITY_PLACEHOLDERS how many places are kept free.
+ELASTICITY_PLACEHOLDERS how many places are kept free. Every tenth person leaves without stopping
+their server: it is stopped once it was idle.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import httpx
 from tests.harness.cluster import Namespace, require_cluster
 from tests.harness.visitor import Visitor
 from tests.harness.waiting import until
 from tests.k8s.installed import PASSWORD, Installed, installed, moment
 
-from benchmarks.elastic_record import Record
+from benchmarks.elastic_record import Record, Stay, covered_seconds
 from benchmarks.report import Row, percentile
 
 SERVERS = int(os.environ.get("ELASTICITY_SERVERS", "200"))
@@ -46,6 +48,9 @@ ARRIVALS = (
     *((15, 2.0), (16, 2.0), (17, 1.0), (18, 1.0), (19, 2.0), (20, 2.0), (21, 1.0), (22, 0.5)),
 )
 STAY_HOURS = (0.5, 5.0)
+FORGETS_EVERY = 10
+# Longer than anybody works, for nobody here tells the hub that they do.
+IDLE_STOP_SECONDS = max(30, round(1.1 * STAY_HOURS[1] * DAY_SECONDS / 24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +60,22 @@ class Visit:
     username: str
     at_seconds: float
     stay_seconds: float
+    forgets_to_stop: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How long somebody waited for a server."""
+    """How long somebody waited for a server.
+
+    Attributes
+    ----------
+    failure
+        Why they got none.
+    """
 
     username: str
     seconds: float
+    failure: str = ""
 
 
 def visits(count: int, day_seconds: float) -> list[Visit]:
@@ -76,6 +89,7 @@ def visits(count: int, day_seconds: float) -> list[Visit]:
                 f"u{number:03d}",
                 (drawn.choices(hours, weights)[0] + drawn.random()) * hour_seconds,
                 drawn.uniform(*STAY_HOURS) * hour_seconds,
+                number % FORGETS_EVERY == 0,
             )
             for number in range(count)
         ),
@@ -83,7 +97,7 @@ def visits(count: int, day_seconds: float) -> list[Visit]:
     )
 
 
-def ideal_machine_seconds(stays: Sequence[tuple[float, float]], places: int) -> float:
+def ideal_machine_seconds(stays: Sequence[Stay], places: int) -> float:
     """What machines with so many places are needed for at least.
 
     As many at each moment as hold all who are there then, if everybody could be moved at any time.
@@ -96,9 +110,9 @@ def ideal_machine_seconds(stays: Sequence[tuple[float, float]], places: int) -> 
     return total
 
 
-def first_fit_machine_seconds(stays: Sequence[tuple[float, float]], places: int) -> float:
+def first_fit_machine_seconds(stays: Sequence[Stay], places: int) -> float:
     """What they are needed for if each goes to the first machine with room, and nobody moves."""
-    machines: list[list[tuple[float, float]]] = []
+    machines: list[list[Stay]] = []
     for start, end in sorted(stays):
         for machine in machines:
             if sum(stay[1] > start for stay in machine) < places:
@@ -106,15 +120,7 @@ def first_fit_machine_seconds(stays: Sequence[tuple[float, float]], places: int)
                 break
         else:
             machines.append([(start, end)])
-    return sum(_covered(machine) for machine in machines)
-
-
-def _covered(stays: Sequence[tuple[float, float]]) -> float:
-    total, until_then = 0.0, float("-inf")
-    for start, end in sorted(stays):
-        total += max(0.0, end - max(start, until_then))
-        until_then = max(until_then, end)
-    return total
+    return sum(covered_seconds(machine) for machine in machines)
 
 
 def run() -> list[Row]:
@@ -125,7 +131,9 @@ def run() -> list[Row]:
         people = _prepared(platform, [visit.username for visit in day])
         with Record(platform.here, f"karpenter.sh/nodepool={POOL}") as record:
             started = _live(people, day, record)
-            until(lambda: not record.machines_now(), "all machines are gone", 300, pause_seconds=2)
+            if PLACEHOLDERS:  # they would keep their machines for the next day
+                platform.here.do("scale", "statefulset/user-placeholder", "--replicas=0")
+            until(lambda: not record.machines_now(), "all machines are gone", 300, pause_seconds=1)
         return [*_rows(record, started), *_ledger(platform, record)]
 
 
@@ -137,7 +145,11 @@ def _settings() -> dict[str, Any]:
         "extraTolerations": [{"key": POOL, "operator": "Exists"}],
     }
     return {
-        "servers": {"sizes": [{**size, "memory_bytes": MEMORY_BYTES}], "heartbeat_seconds": 30},
+        "servers": {
+            "sizes": [{**size, "memory_bytes": MEMORY_BYTES}],
+            "heartbeat_seconds": 30,
+            "idle_stop_seconds": IDLE_STOP_SECONDS,
+        },
         "cluster": {
             "start_timeout_seconds": START_SECONDS,
             "machines": {"placeholders": PLACEHOLDERS, "new_machine_seconds": 20},
@@ -189,16 +201,17 @@ NODE_POOL = {
 
 
 def _prepared(platform: Installed, usernames: Sequence[str]) -> dict[str, Visitor]:
-    """People who have logged in and have a token."""
+    """People with a token each, which an administrator had the hub make: no password is checked."""
     admin = platform.administrator()
     platform.dachub("group", "add", GROUP, "--title", "Campaign")
+    admin.api("POST", "/users", json={"usernames": list(usernames)}).raise_for_status()
     people = {}
     for username in usernames:
         admin.service("POST", "/users", json={"username": username, "password": PASSWORD})
         member = f"/groups/{GROUP}/members/{username}"
         admin.service("PUT", member, json={"role": "member"}).raise_for_status()
-        people[username] = platform.visitor(username)
-        people[username].token()
+        made = admin.api("POST", f"/users/{username}/tokens", json={"note": "benchmark"})
+        people[username] = Visitor(platform.url, username, token=made.json()["token"])
     return people
 
 
@@ -208,25 +221,42 @@ def _live(people: dict[str, Visitor], day: Sequence[Visit], record: Record) -> l
 
     def live(visit: Visit) -> Start:
         time.sleep(max(0.0, begin + visit.at_seconds - time.monotonic()))
-        person, asked = people[visit.username], time.monotonic()
-        person.start(group=GROUP, size="tiny").raise_for_status()
+        person, pod = people[visit.username], f"jupyter-{visit.username}"
+        start = _start(person)
+        if start.failure:
+            record.note_end_asked(pod, -START_SECONDS)  # the hub's, from the start
+        elif visit.forgets_to_stop:
+            record.note_end_asked(pod, IDLE_STOP_SECONDS - start.seconds)
+        else:
+            time.sleep(visit.stay_seconds)
+            record.note_end_asked(pod)
+            person.stop().raise_for_status()
         until(
-            lambda: person.servers().get("", {}).get("ready"),
-            f"the server of {visit.username} is ready",
-            START_SECONDS,
-            pause_seconds=1,
+            lambda: not person.servers(),
+            f"{visit.username}'s server is gone",
+            IDLE_STOP_SECONDS + START_SECONDS,
+            pause_seconds=2,
         )
-        seconds = time.monotonic() - asked
-        time.sleep(visit.stay_seconds)
-        record.note_end_asked(f"jupyter-{visit.username}")
-        person.stop().raise_for_status()
-        until(
-            lambda: not person.servers(), f"{visit.username}'s server is gone", 300, pause_seconds=2
-        )
-        return Start(visit.username, seconds)
+        return start
 
     with ThreadPoolExecutor(len(day)) as threads:
         return list(threads.map(live, day))
+
+
+def _start(person: Visitor) -> Start:
+    asked, failure = time.monotonic(), ""
+    try:
+        person.start(group=GROUP, size="tiny").raise_for_status()
+        until(
+            lambda: person.servers().get("", {}).get("ready"),
+            "the server is ready",
+            START_SECONDS,
+            pause_seconds=1,
+        )
+    except (httpx.HTTPError, AssertionError) as error:
+        failure = f"{type(error).__name__}: {error}"
+        print(f"{person.username} got no server: {failure}", flush=True)
+    return Start(person.username, time.monotonic() - asked, failure)
 
 
 def _rows(record: Record, started: Sequence[Start]) -> list[Row]:
@@ -234,17 +264,23 @@ def _rows(record: Record, started: Sequence[Start]) -> list[Row]:
     places = MACHINE_MILLI_CORES // MILLI_CORES
     used = record.machine_seconds()
     waited: dict[bool, list[float]] = {True: [], False: []}
-    for start in started:
+    for start in (one for one in started if not one.failure):
         waited[record.waited_for_machine(f"jupyter-{start.username}")].append(start.seconds)
     name = "elasticity"
     return [
         Row(name, "servers", "", len(started)),
+        Row(name, "starts that failed", "", sum(bool(one.failure) for one in started), goal="0"),
         Row(name, "servers ended without being asked to", "", len(record.evicted()), goal="0"),
+        Row(name, "servers that the cluster says it ended", "", len(record.displaced()), goal="0"),
         Row(name, "machines at the peak", "", record.machines_peak()),
         Row(name, "machine-hours, beside first fit without moving", "h", used / 3600,
             first_fit_machine_seconds(stays, places) / 3600),
         Row(name, "machine-hours, beside what can be with moving", "h", used / 3600,
             ideal_machine_seconds(stays, places) / 3600),
+        Row(name, "machine-hours with somebody there, beside first fit", "h",
+            record.occupied_seconds() / 3600, first_fit_machine_seconds(stays, places) / 3600),
+        Row(name, "last machine gone after the last server", "s",
+            record.last_machine_gone() - record.last_end()),
         *(
             Row(name, f"start {how} a new machine, p{percent}", "s",
                 percentile(waited[new], percent))
@@ -258,7 +294,7 @@ def _ledger(platform: Installed, record: Record) -> list[Row]:
     """How far the ledger is from what was seen of pods, and from its own charge."""
     until(lambda: _all_ended(platform), "all sessions have ended in the ledger", 120)
     wrong = 0
-    sessions = platform.sessions()
+    sessions = [one for one in platform.sessions() if one["started_at"]]
     for session in sessions:
         seconds = (_at(session, "ended_at") - _at(session, "started_at")).total_seconds()
         exact = session["core_seconds"] == seconds * MILLI_CORES / 1000
