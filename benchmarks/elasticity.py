@@ -224,7 +224,7 @@ def _live(people: dict[str, Visitor], day: Sequence[Visit], record: Record) -> l
         person, pod = people[visit.username], f"jupyter-{visit.username}"
         start = _start(person)
         if start.failure:
-            record.note_end_asked(pod, -START_SECONDS)  # the hub's, from the start
+            record.note_end_asked(pod, -start.seconds)  # the hub ends what it gives up
         elif visit.forgets_to_stop:
             record.note_end_asked(pod, IDLE_STOP_SECONDS - start.seconds)
         else:

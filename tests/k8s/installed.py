@@ -52,6 +52,8 @@ def configuration(namespace: str, url: str) -> dict[str, Any]:
             "sizes": [
                 {"name": "small", "title": "Small", "milli_cores": 400, "memory_bytes": 512 * MIB},
                 {"name": "tiny", "title": "Tiny", "milli_cores": 200, "memory_bytes": 384 * MIB},
+                # No machine has room for it.
+                {"name": "huge", "title": "Huge", "milli_cores": 10**6, "memory_bytes": 384 * MIB},
             ],
             "environments": [
                 {

@@ -14,7 +14,7 @@ from dachub.hub import runtime, starts
 from dachub.hub.clock import now
 from dachub.hub.cluster.leftovers import SESSION_LABEL
 from dachub.hub.cluster.pods import Pod, PodFailed
-from dachub.hub.cluster.progress import PROGRESS, Step, words
+from dachub.hub.cluster.progress import PROGRESS, Step, why_late, words
 from dachub.hub.room import Room, why_full
 from dachub.hub.scratch import SCRATCH, scratch_variables
 from dachub.hub.sessions import HomeFull, SessionMixin, StartFailed
@@ -148,7 +148,7 @@ class PodSpawner(SessionMixin, Pod):
 
     async def failure_reason(self) -> str:
         """What the cluster says."""
-        return f"{self.why_ended} " if self.why_ended else ""
+        return f"{self.why_ended} " if self.why_ended else why_late(self.stage)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the waiting person sees."""
@@ -163,7 +163,7 @@ class PodSpawner(SessionMixin, Pod):
                 text = f"{text}. {self.notice}"
             if text != said:
                 said = text
-                yield {"progress": PROGRESS[stage.step], "message": text}
+                yield {"progress": PROGRESS[stage.step], "message": text, "step": stage.step}
             await asyncio.sleep(PROGRESS_SECONDS)
 
     async def _tell_steps(self) -> None:

@@ -267,7 +267,7 @@ class SessionMixin(Base):  # type: ignore[misc]
         """Where the person is in the queue, until it is their turn."""
         if self.waiting is not None:
             async for text in self.waiting.texts():
-                yield {"progress": 10, "message": text}
+                yield {"progress": 10, "message": text, "step": "queue"}
 
     # Inside
 

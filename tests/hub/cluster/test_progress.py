@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dachub.hub.cluster.progress import NewMachines, Stage, Step, stage_of, words
+from dachub.hub.cluster.progress import NewMachines, Stage, Step, stage_of, why_late, words
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -72,6 +72,15 @@ def test_a_new_machine_is_told_with_what_is_usual_and_what_passed() -> None:
     assert text == "Starting a new machine, usually 4 minutes (60 seconds so far)"
 
 
+def test_what_passed_is_told_in_steps_that_can_be_read() -> None:
+    stage = stage_of(pod(), [ORDERED])
+    told = {words(stage, START + timedelta(seconds=at), 240) for at in range(2, 22)}
+    assert told == {
+        "Starting a new machine, usually 4 minutes",
+        "Starting a new machine, usually 4 minutes (10 seconds so far)",
+    }
+
+
 def test_a_new_machine_that_takes_longer_is_told_so() -> None:
     stage = stage_of(pod(), [UNSCHEDULABLE, ORDERED])
     text = words(stage, START + timedelta(seconds=602), usual_seconds=240)
@@ -92,3 +101,18 @@ def test_usual_is_what_was_configured_until_it_was_measured() -> None:
 def test_every_step_has_words() -> None:
     for step in Step:
         assert words(Stage(step, START), START, 240)
+
+
+@pytest.mark.parametrize(
+    ("events", "what_to_do"),
+    [
+        ([UNSCHEDULABLE], "No machine had room for it, and the cluster added none: choose a sm"),
+        ([ORDERED], "The new machine that was started for it was not ready in time"),
+        ([event("Scheduled", 3), event("Pulling", 4)], "Its software was still being fetched"),
+        ([event("Scheduled", 3), event("Started", 4)], ""),
+    ],
+)
+def test_why_a_start_was_given_up_is_told_where_the_cluster_said_it(
+    events: list[dict[str, Any]], what_to_do: str
+) -> None:
+    assert why_late(stage_of(pod(), events)).startswith(what_to_do)

@@ -122,18 +122,15 @@ def words(stage: Stage, at: datetime, usual_seconds: float) -> str:
         case Step.FULL:
             return (
                 "All machines are full, and the cluster has not begun to add one. Your server "
-                "starts by itself as soon as there is room"
+                "starts by itself as soon as there is room; a smaller size may find it sooner"
             )
         case Step.NEW_MACHINE if seconds > usual_seconds * 1.5 + 30:
             return (
-                f"Starting a new machine: it takes longer than the usual {_spoken(usual_seconds)} "
-                f"({_spoken(seconds)} so far)"
+                f"Starting a new machine: it takes longer than the usual {_spoken(usual_seconds)}"
+                f"{_so_far(seconds)}"
             )
         case Step.NEW_MACHINE:
-            return (
-                f"Starting a new machine, usually {_spoken(usual_seconds)} "
-                f"({_spoken(seconds)} so far)"
-            )
+            return f"Starting a new machine, usually {_spoken(usual_seconds)}{_so_far(seconds)}"
         case Step.VOLUME:
             return "Waiting for your home directory: it is still being attached to the machine"
         case Step.VOLUME_HELD:
@@ -144,11 +141,32 @@ def words(stage: Stage, at: datetime, usual_seconds: float) -> str:
             )
         case Step.IMAGE:
             return (
-                "Fetching the software of this environment: this machine has not run it yet "
-                f"({_spoken(seconds)} so far)"
+                "Fetching the software of this environment: this machine has not run it yet"
+                f"{_so_far(seconds)}"
             )
         case Step.STARTING:
             return "JupyterLab is starting"
+
+
+def why_late(stage: Stage) -> str:
+    """Why a start was given up, and what the person can do, as far as the stage tells."""
+    match stage.step:
+        case Step.FULL:
+            return "No machine had room for it, and the cluster added none: choose a smaller size. "
+        case Step.NEW_MACHINE:
+            return "The new machine that was started for it was not ready in time. "
+        case Step.VOLUME:
+            return "Its home directory could not be attached to the machine. "
+        case Step.IMAGE:
+            return "Its software was still being fetched; the next start goes on from there. "
+        case Step.ASKING | Step.STARTING:
+            return ""
+
+
+def _so_far(seconds: float) -> str:
+    """What passed; in steps that somebody can read, or have read to them."""
+    whole = int(seconds) // 10 * 10
+    return f" ({_spoken(whole)} so far)" if whole else ""
 
 
 def _spoken(seconds: float) -> str:

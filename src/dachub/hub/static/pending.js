@@ -2,6 +2,7 @@
 "use strict";
 
 (function () {
+  const AGAIN_MS = 3000;
   const given = document.currentScript.dataset;
   const byId = (name) => document.getElementById(`dachub-${name}`);
   const address = new URL(given.progress, window.location.href);
@@ -9,6 +10,7 @@
   const events = new EventSource(address);
   const giveUp = byId("give-up");
   let said = "";
+  let step = "";
 
   function wrong(text) {
     byId("wrong").textContent = text;
@@ -23,26 +25,34 @@
     if (event.message && event.message !== said) {
       said = event.message;
       byId("said").textContent = said;
-      const item = document.createElement("li");
+      // What goes on is one line, however long it takes.
+      const goesOn = event.step !== undefined && event.step === step;
+      const item = goesOn ? byId("log").lastElementChild : document.createElement("li");
       item.textContent = said;
       byId("log").append(item);
+      step = event.step;
     }
+  }
+
+  // The hub was away. Once it answers, its page leads to the server or says why there is none.
+  async function comeBack() {
+    const answer = await fetch(window.location.href).catch(() => null);
+    if (answer && answer.headers.has("X-JupyterHub-Version")) window.location.reload();
+    else setTimeout(comeBack, AGAIN_MS);
   }
 
   events.onmessage = function (message) {
     const event = JSON.parse(message.data);
-    if (event.failed) {
+    if (event.ready || event.failed) {
       events.close();
-      giveUp.hidden = true;
-      byId("said").textContent = "Your server did not start.";
-      byId("progress").hidden = true;
-      wrong(event.message);
-    } else if (event.ready) {
-      events.close();
-      window.location.reload();
+      window.location.reload(); // to the server, or to the page that says why there is none
     } else {
       show(event);
     }
+  };
+
+  events.onerror = function () {
+    if (events.readyState === EventSource.CLOSED) setTimeout(comeBack, AGAIN_MS);
   };
 
   giveUp.hidden = false;
