@@ -17,15 +17,19 @@ ORDERED_BEFORE_SECONDS = 62
 NEW_MACHINE = re.compile(r"Starting a new machine, usually 4 minutes \(.+ so far\)")
 
 
-def pending_page(platform: Installed, visit: Visit, username: str, **options: Any) -> Page:
-    """Somebody's page of a server that starts."""
+def signed_in(platform: Installed, visit: Visit, username: str, **options: Any) -> Page:
+    """Somebody in a browser."""
     page = visit(f"{platform.url}/hub/login", **options)
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(lambda url: "/hub/login" not in url)
-    page.goto(f"{platform.url}/hub/spawn-pending/{username}")
     return page
+
+
+def see_start(platform: Installed, page: Page, username: str) -> None:
+    """Open the page of a server that starts."""
+    page.goto(f"{platform.url}/hub/spawn-pending/{username}")
 
 
 def say(platform: Installed, username: str, reason: str, message: str) -> None:
@@ -66,7 +70,8 @@ def test_who_waits_for_a_machine_is_told_so_and_may_give_up(
 ) -> None:
     person = platform.person(username, "campaign")
     person.start(group="campaign", size="huge").raise_for_status()
-    page = pending_page(platform, visit, username)
+    page = signed_in(platform, visit, username)
+    see_start(platform, page, username)
     told = page.get_by_role("status")
     expect(told).to_contain_text("All machines are full, and the cluster has not begun to add one")
     say(platform, username, reason, message)
@@ -74,7 +79,8 @@ def test_who_waits_for_a_machine_is_told_so_and_may_give_up(
     page.get_by_text("What happened so far").click()
     expect(page.get_by_role("listitem").filter(has_text="Starting a new machine")).to_have_count(1)
     screenshot(page, f"k8s-new-machine-{reason}")
-    narrow = pending_page(platform, visit, username, width=NARROW)
+    narrow = signed_in(platform, visit, username, width=NARROW)
+    see_start(platform, narrow, username)
     expect(narrow.get_by_role("status")).to_contain_text("Starting a new machine")
     assert not overflows(narrow)
     screenshot(narrow, f"k8s-new-machine-{reason}")
@@ -86,19 +92,3 @@ def test_who_waits_for_a_machine_is_told_so_and_may_give_up(
         "nothing waits for a machine any more",
     )
     assert not any(one["started_at"] for one in platform.sessions(username))
-
-
-def test_a_start_that_failed_says_why_and_leads_back_to_the_choice(
-    platform: Installed, visit: Visit
-) -> None:
-    platform.dachub("group", "add", "elsewhere", "--title", "Elsewhere")
-    hal = platform.person("hal", "elsewhere")
-    hal.start(group="campaign", size="tiny").raise_for_status()
-    for options in ({}, {"width": NARROW}):
-        page = pending_page(platform, visit, "hal", **options)
-        expect(page.get_by_role("heading", name="did not start")).to_be_visible()
-        expect(page.get_by_role("alert")).to_contain_text("not a member of the group 'campaign'")
-        assert not overflows(page)
-        screenshot(page, "k8s-did-not-start")
-    page.get_by_role("link", name="Choose again").click()
-    expect(page.get_by_role("heading", name="Start a server")).to_be_visible()
