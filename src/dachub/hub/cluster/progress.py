@@ -159,7 +159,7 @@ def why_late(stage: Stage) -> str:
             return "Its home directory could not be attached to the machine. "
         case Step.IMAGE:
             return "Its software was still being fetched; the next start goes on from there. "
-        case Step.ASKING | Step.STARTING:
+        case _:
             return ""
 
 
