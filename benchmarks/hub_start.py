@@ -28,13 +28,20 @@ from sqlalchemy.orm import Session
 from tests.harness.platform import free_port
 from tests.harness.waiting import until
 
-from benchmarks.pod_hub import GROUP, MILLI_CORES, Accounts, PodHub, accounts, names
+from benchmarks.pod_hub import (
+    GROUP,
+    MILLI_CORES,
+    Accounts,
+    PodHub,
+    accounts,
+    names,
+    remember_people,
+)
 from benchmarks.report import Row
 from benchmarks.simulated import PODS_OF_A_MACHINE, Machines, machines, server_pod
 from dachub.hub.clock import now
 from dachub.hub.cluster.leftovers import SESSION_LABEL
 from dachub.hub.outbox import Outbox
-from dachub.model.people import GroupMembership, HubPerson, Role, Source
 from dachub.model.sessions import SessionDescription, new_session_id
 
 PEOPLE = int(os.environ.get("HUB_START_PEOPLE", "10000"))
@@ -182,10 +189,7 @@ def _state(hub: PodHub, here: Machines, session: SessionDescription) -> dict[str
 async def _remember(hub: PodHub, sessions: Sequence[SessionDescription]) -> None:
     """Put open sessions and people into the outbox."""
     outbox = Outbox(hub.outbox)
-    membership = GroupMembership(group=GROUP, title="Survey", role=Role.MEMBER, source=Source.LOCAL)
-    people = (HubPerson(username=name, groups=[membership]) for name in names(PEOPLE))
-    await asyncio.gather(*(outbox.save_person(person) for person in people))
-    await asyncio.gather(*(outbox.bind("local", name, name) for name in names(PEOPLE)))
+    await remember_people(outbox, PEOPLE)
     await asyncio.gather(*(outbox.requested(session) for session in sessions))
     await asyncio.gather(*(outbox.started(one, one.requested_at) for one in sessions))
     await outbox.close()

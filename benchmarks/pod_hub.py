@@ -6,6 +6,7 @@ service on a real PostgreSQL. The proxy is a process of its own, as in Zero to J
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -31,7 +32,9 @@ from tests.server.service import HUB_TOKEN, SERVICE_TOKEN, Service
 
 from benchmarks.simulated import MARK, Machines
 from dachub import migrations
+from dachub.hub.outbox import Outbox
 from dachub.hub.settings import HubSettings, PodSettings, ServerSettings
+from dachub.model.people import GroupMembership, HubPerson, Role, Source
 from dachub.model.site import Size
 from dachub.model.software import Environment
 
@@ -298,6 +301,14 @@ class PodHub:
         """What it has now."""
         assert self._hub is not None
         return int(psutil.Process(self._hub.pid).memory_info().rss)
+
+
+async def remember_people(outbox: Outbox, people: int) -> None:
+    """Have the hub remember people as if each had logged in."""
+    membership = GroupMembership(group=GROUP, title="Survey", role=Role.MEMBER, source=Source.LOCAL)
+    known = (HubPerson(username=name, groups=[membership]) for name in names(people))
+    await asyncio.gather(*(outbox.save_person(person) for person in known))
+    await asyncio.gather(*(outbox.bind("local", name, name) for name in names(people)))
 
 
 @contextmanager

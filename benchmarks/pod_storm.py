@@ -22,9 +22,19 @@ import aiohttp
 from tests.harness.platform import free_port
 from tests.harness.waiting import until
 
-from benchmarks.pod_hub import AUTHORIZED, GROUP, MILLI_CORES, PodHub, accounts, names, running
+from benchmarks.pod_hub import (
+    AUTHORIZED,
+    GROUP,
+    MILLI_CORES,
+    PodHub,
+    accounts,
+    names,
+    remember_people,
+    running,
+)
 from benchmarks.report import Row, percentile
 from benchmarks.simulated import PODS_OF_A_MACHINE, Machines, machines
+from dachub.hub.outbox import Outbox
 
 PEOPLE = int(os.environ.get("POD_STORM_PEOPLE", "300"))
 FIT = PEOPLE * 2 // 3
@@ -108,13 +118,21 @@ def _with_dachub(here: Machines, **quota: int) -> tuple[Storm, int]:
         directory = Path(ends.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
         hub_port = free_port()
         known = ends.enter_context(accounts(PEOPLE, hub_port, **quota))
-        hub = ends.enter_context(running(PodHub(directory, here, known.service, hub_port=hub_port)))
+        hub = PodHub(directory, here, known.service, hub_port=hub_port)
+        asyncio.run(_remember(hub))
+        ends.enter_context(running(hub))
         storm = asyncio.run(_storm(hub, FIT if quota else None))
         told = "started_at is not null"
         until(lambda: known.sessions(told) >= len(storm.ready), "the ledger has all", 120)
         asyncio.run(_stop_all(hub))
         until(lambda: known.sessions("ended_at is null") == 0, "all have ended", 300)
         return storm, known.sessions(f"{told} and not end_is_estimate")
+
+
+async def _remember(hub: PodHub) -> None:
+    outbox = Outbox(hub.outbox)
+    await remember_people(outbox, PEOPLE)
+    await outbox.close()
 
 
 def _plain(here: Machines, starts_at_once: int) -> Storm:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,8 +30,6 @@ LOCAL_ACCOUNTS = TypeAdapter(list[LocalAccount])
 CONNECTIONS_MAX = 50
 DECISION_SECONDS = 10.0
 """In a storm decisions wait for each other; given up too soon, starts would pass the queue by."""
-PROBE_SECONDS = 3.0
-"""While the service hangs, so often a start finds out whether it still does; others do not wait."""
 # Shorter than the service keeps them, so that no request meets a connection that is being closed.
 CONNECTION_KEPT_SECONDS = 3
 
@@ -105,8 +102,6 @@ class Service:
         self._url = url.rstrip("/") + API_PATH
         self._headers = {"Authorization": f"Bearer {token}"}
         self._opened: aiohttp.ClientSession | None = None
-        self._answered_at = time.monotonic()
-        self._probe_at: float | None = None  # while it hangs: when it is asked for a decision again
 
     async def close(self) -> None:
         """Close the connections."""
@@ -114,23 +109,10 @@ class Service:
             await self._opened.close()
 
     async def authorize(self, request: AuthorizeRequest) -> Decision:
-        """May this person start this server?
-
-        A service that took a decision and then answered nobody keeps one person waiting, not each.
-        """
-        asked_at, limit_seconds = time.monotonic(), DECISION_SECONDS
-        if self._probe_at is not None:
-            if asked_at < self._probe_at:
-                raise ServiceDown("The dachub service hangs.")
-            self._probe_at, limit_seconds = asked_at + PROBE_SECONDS, self._timeout_seconds
-        try:
-            answer = await self._send(
-                "POST", "/sessions/authorize", body=request, timeout_seconds=limit_seconds
-            )
-        except ServiceDown:
-            if time.monotonic() - asked_at >= limit_seconds and self._answered_at < asked_at:
-                self._probe_at = time.monotonic() + PROBE_SECONDS
-            raise
+        """May this person start this server?"""
+        answer = await self._send(
+            "POST", "/sessions/authorize", body=request, timeout_seconds=DECISION_SECONDS
+        )
         return _parsed(Decision, answer)
 
     async def queue(self, request: QueueRequest, timeout_seconds: float) -> QueueAnswer:
@@ -220,7 +202,6 @@ class Service:
                 f"The dachub service does not answer ({type(error).__name__}).",
                 connected=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
-        self._answered_at, self._probe_at = time.monotonic(), None
         if answer.status_code >= 500:
             raise ServiceDown(
                 f"The dachub service answered {answer.status_code}.",
