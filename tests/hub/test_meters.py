@@ -47,7 +47,7 @@ class Outbox:
     async def requested(self, _session: SessionDescription) -> None:
         pass
 
-    async def started(self, _session: SessionDescription, at: datetime) -> datetime:
+    async def started(self, _session: SessionDescription, at: datetime, *_: object) -> datetime:
         return at
 
 
