@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.harness.visitor import Visitor
 from tests.harness.waiting import until
-from tests.k8s.installed import Installed, installed, moment, pause
+from tests.k8s.installed import Installed, finished_at, installed, moment, pause
 
 START_SECONDS = 180
 BACK_SECONDS = 240
 SERVER_MILLI_CORES = 200
+WATCHED_SECONDS = 45
+"""What is being watched is told for so long although no new question is answered."""
+HEARD_SECONDS = 15
+"""A hub that is busy, on a cluster that is, hears so late of what happened."""
+GIVES_UP_SECONDS = 75
+"""After so long KubeSpawner itself asks no more."""
+KILL = """
+import os, pathlib, signal, sys
+for found in pathlib.Path("/proc").glob("[0-9]*/environ"):
+    try:
+        if f"DACHUB_SESSION={sys.argv[1]}".encode() in found.read_bytes().split(b"\\0"):
+            os.kill(int(found.parent.name), signal.SIGKILL)
+    except OSError:
+        pass  # it has ended meanwhile
+"""
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(1200)]
 ALONE = (
     *("psql", "--username=postgres", "--quiet", "--command"),
@@ -46,6 +61,43 @@ def working(platform: Installed, username: str) -> Visitor:
 def kill(platform: Installed, selector: str) -> None:
     """Kill pods as a loss of power does: nobody is asked, nothing is put in order."""
     platform.here.do("delete", "pod", f"--selector={selector}", "--grace-period=0", "--force")
+
+
+def kill_processes(platform: Installed, username: str) -> None:
+    """Kill all of somebody's server from outside, as a machine short of memory does."""
+    session = platform.pod(username)["metadata"]["labels"]["dachub/session"]
+    killing = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"killing-{username}"},
+        "spec": {
+            "hostPID": True,
+            "restartPolicy": "Never",
+            "nodeName": platform.pod(username)["spec"]["nodeName"],
+            "containers": [
+                {
+                    "name": "killing",
+                    "image": platform.pod(username)["spec"]["containers"][0]["image"],
+                    "command": ["python", "-c", KILL, session],
+                    "securityContext": {"runAsUser": 0, "privileged": True},
+                }
+            ],
+        },
+    }
+    platform.here.do("create", "--filename=-", given=[killing])
+    done = "--for=jsonpath={.status.phase}=Succeeded"
+    platform.here.do("wait", done, "pod", f"killing-{username}", "--timeout=60s")
+
+
+def has_ended(platform: Installed, username: str) -> bool:
+    return "terminated" in platform.pod(username)["status"]["containerStatuses"][0]["state"]
+
+
+def bare(found: dict[str, Any]) -> dict[str, Any]:
+    """An object without what the cluster added, to be made anew."""
+    for field in ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"):
+        found["metadata"].pop(field, None)
+    return found
 
 
 def uid(platform: Installed, username: str) -> str:
@@ -96,6 +148,61 @@ def test_a_server_that_ends_while_the_hub_is_away_ends_at_that_second(platform: 
     assert session["end_reason"] == "exited"
     assert not session["end_is_estimate"]
     is_exact(session)
+
+
+def test_a_server_whose_processes_are_killed_ends_at_that_second(platform: Installed) -> None:
+    working(platform, "hal")
+    before = datetime.now(UTC).replace(microsecond=0)
+    kill_processes(platform, "hal")
+    session = platform.wait_until_ended("hal")
+    assert before <= moment(session["ended_at"]) <= datetime.now(UTC)
+    assert (session["end_reason"], session["end_is_estimate"]) == ("exited", False)
+    is_exact(session)
+
+
+def test_a_pod_that_is_taken_away_by_force_ends_when_it_is_taken_away(platform: Installed) -> None:
+    ida = working(platform, "ida")
+    pause(5)
+    before = datetime.now(UTC).replace(microsecond=0)
+    platform.here.do("delete", "pod", "jupyter-ida", "--grace-period=0", "--force", "--wait=false")
+    session = platform.wait_until_ended("ida")
+    assert session["end_is_estimate"]
+    assert 0 <= (moment(session["ended_at"]) - before).total_seconds() <= HEARD_SECONDS
+    is_exact(session)
+    ida.start(group="campaign", size="tiny").raise_for_status()
+    ida.wait_until_started(seconds=START_SECONDS)
+    assert [one["ended_at"] is None for one in platform.sessions("ida")] == [False, True]
+
+
+def test_what_happens_while_the_hub_has_no_way_to_the_cluster_is_known_afterwards(
+    platform: Installed, ada: Visitor
+) -> None:
+    """For longer than KubeSpawner itself goes on asking."""
+    for username in ("jan", "kim"):
+        working(platform, username)
+    before = platform.last_session("ada")
+    own = bare(platform.here.get("rolebinding", "hub"))
+    platform.here.do("delete", "rolebinding", "hub")
+    cut_at = datetime.now(UTC)
+    try:
+        pause(WATCHED_SECONDS)
+        kill_processes(platform, "jan")
+        until(lambda: has_ended(platform, "jan"), "the server of jan has ended", 60)
+        ended_at = finished_at(platform.pod("jan"))
+        platform.here.do("delete", "pod", "jupyter-kim", "--grace-period=0", "--force")
+        pause(GIVES_UP_SECONDS)
+        assert platform.last_session("jan")["ended_at"] is None
+    finally:
+        platform.here.do("apply", "--filename=-", given=[own])
+    session = platform.wait_until_ended("jan", seconds=BACK_SECONDS)
+    assert (moment(session["ended_at"]), session["end_is_estimate"]) == (ended_at, False)
+    is_exact(session)
+    session = platform.wait_until_ended("kim", seconds=BACK_SECONDS)
+    assert session["end_is_estimate"]  # and no longer than the cluster had vouched for it
+    assert (moment(session["ended_at"]) - cut_at).total_seconds() <= WATCHED_SECONDS
+    is_exact(session)
+    after = platform.last_session("ada")
+    assert (after["session_id"], after["ended_at"]) == (before["session_id"], None)
 
 
 def test_events_wait_in_the_outbox_while_the_service_is_away(platform: Installed) -> None:
@@ -151,9 +258,7 @@ def test_without_a_way_to_the_database_people_go_on(platform: Installed, ada: Vi
             "ingress": [],
         },
     }
-    own = json.loads(platform.here.do("get", "networkpolicy", "dachub-postgres", "-o", "json"))
-    for field in ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"):
-        own["metadata"].pop(field, None)
+    own = bare(platform.here.get("networkpolicy", "dachub-postgres"))
     platform.here.do("delete", "networkpolicy", "dachub-postgres")
     platform.here.do("apply", "--filename=-", given=[policy])
 
