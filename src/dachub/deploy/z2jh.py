@@ -130,6 +130,8 @@ def _hub(settings: Settings) -> Values:
         ],
         "extraVolumeMounts": [{"name": "dachub-outbox", "mountPath": STATE}],
         "networkPolicy": {"ingress": _from_prometheus(settings)},
+        # Without a share of its own the hub stands still when people's servers want all there is.
+        "resources": {"requests": {"cpu": "200m", "memory": "512Mi"}},
     }
 
 
