@@ -198,6 +198,7 @@ def test_what_happens_while_the_hub_has_no_way_to_the_cluster_is_known_afterward
     assert (moment(session["ended_at"]), session["end_is_estimate"]) == (ended_at, False)
     is_exact(session)
     session = platform.wait_until_ended("kim", seconds=BACK_SECONDS)
+    assert session["end_reason"] == "exited"
     assert session["end_is_estimate"]  # and no longer than the cluster had vouched for it
     assert (moment(session["ended_at"]) - cut_at).total_seconds() <= WATCHED_SECONDS
     is_exact(session)

@@ -252,7 +252,9 @@ class SessionMixin(Base):  # type: ignore[misc]
 
     async def run_post_stop_hook(self) -> None:
         """End the session of a server that was found dead."""
-        await self._end(EndReason.EXITED if self.died_at else EndReason.LOST, seen=False)
+        # Lost is what is only concluded: it would give way to whoever believed longer that it ran.
+        is_known = self.died_at is not None or self.vouched_until is not None
+        await self._end(EndReason.EXITED if is_known else EndReason.LOST, seen=False)
         await maybe_future(super().run_post_stop_hook())
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
