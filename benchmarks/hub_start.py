@@ -2,7 +2,8 @@
 
 The same database, pods and routes for dachub's hub and for JupyterHub as it comes; in turns, the
 first of each not counted. dachub's outbox has an open session for each server, and its service
-compares hub and ledger as ever. HUB_START_PEOPLE and HUB_START_SERVERS set the size.
+compares hub and ledger as ever. HUB_START_PEOPLE and HUB_START_SERVERS set the size,
+HUB_START_ROUNDS how many starts count.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from dachub.model.sessions import SessionDescription, new_session_id
 
 PEOPLE = int(os.environ.get("HUB_START_PEOPLE", "10000"))
 SERVERS = int(os.environ.get("HUB_START_SERVERS", "3000"))
-ROUNDS = 3
+ROUNDS = int(os.environ.get("HUB_START_ROUNDS", "3"))
 WATCHED_SECONDS = 100
 """Long enough for all that the plugin does again and again, refreshing claims too."""
 AT_ONCE = 24

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 86_400.0
 MEASURE_SECONDS = 10.0
+PEOPLE_AT_A_TIME = 50
 
 
 @runtime_checkable
@@ -155,7 +156,7 @@ class Runtime:
         """Note which servers are alive."""
         alive = {
             session_id: spawner.sign_of_life_at
-            for spawner in _spawners(app)
+            async for spawner in _spawners(app)
             if isinstance(spawner, HasSession)
             and (session_id := spawner.running_session_id) is not None
             and await spawner.poll() is None
@@ -273,9 +274,13 @@ def _leftovers(settings: HubSettings) -> Leftovers:
     return PodLeftovers(os.environ["POD_NAMESPACE"])
 
 
-def _spawners(app: Any) -> Iterator[object]:
-    for user in list(app.users.values()):
-        yield from list(user.spawners.values())
+async def _spawners(app: Any) -> AsyncIterator[object]:
+    """All spawners; other work comes between, because thousands would keep the hub from it."""
+    for number, user in enumerate(list(app.users.values())):
+        for spawner in list(user.spawners.values()):
+            yield spawner
+        if number % PEOPLE_AT_A_TIME == 0:
+            await asyncio.sleep(0)
 
 
 def _held_sessions(app: Any) -> set[UUID]:

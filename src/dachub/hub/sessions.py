@@ -428,10 +428,12 @@ class SessionMixin(Base):  # type: ignore[misc]
         return choice.model_copy(update={"size": rescue.size, "environment": software})
 
     def _note_start(self) -> None:
-        """Let the hub know that the server starts only now, lest its wait counts as idleness."""
+        """Let the hub know that the server starts only now, lest its wait counts as idleness.
+
+        Whoever commits next writes it: a commit of its own would hold up a storm of starts.
+        """
         at = utcnow(with_tz=False)
         self.orm_spawner.started = self.orm_spawner.last_activity = at
-        self.db.commit()
 
     def _describe(self, session_id: UUID, choice: ResolvedChoice) -> SessionDescription:
         return SessionDescription(
