@@ -14,6 +14,8 @@ from dachub.model.queue import Place, WaitsFor
 __all__ = ["browser", "visit"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.hub]
+BACK_SECONDS = 30
+"""The browser and the page ask again after some seconds each."""
 WAIT = (
     "You are number {} of 23 in the queue: this platform runs 32 cores at once. Your server starts "
     "by itself when it is your turn."
@@ -99,4 +101,5 @@ def test_a_hub_that_was_away_meanwhile_is_asked_again_by_the_page_itself(
     expect(page.get_by_role("status")).to_contain_text("You are number 2 of 23")
     hub.kill()
     hub.start()
-    expect(page.get_by_role("heading", name="is not running")).to_be_visible()
+    heading = page.get_by_role("heading", name="is not running")
+    expect(heading).to_be_visible(timeout=BACK_SECONDS * 1000)

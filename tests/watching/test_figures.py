@@ -23,6 +23,7 @@ OF_OTHERS = {
     "Prometheus": {"up"},
     "blackbox exporter": {"probe_success", "probe_ssl_earliest_cert_expiry"},
     "kube-state-metrics": {
+        "kube_cronjob_created",
         "kube_job_status_failed",
         "kube_node_status_condition",
         "kube_pod_container_status_restarts_total",
