@@ -229,12 +229,14 @@ class PodHub:
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
-    def stop(self) -> None:
-        """Stop the hub; servers and proxy go on."""
+    def stop(self) -> float:
+        """Stop the hub; servers and proxy go on. Gives the seconds that it took."""
+        begun = time.perf_counter()
         if self._hub is not None:
             self._hub.send_signal(signal.SIGTERM)
             self._hub.wait(120)
             self._hub = None
+        return time.perf_counter() - begun
 
     def close(self) -> None:
         """Stop hub and proxy."""

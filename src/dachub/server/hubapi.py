@@ -20,6 +20,8 @@ from dachub.model.sessions import SessionDescription
 log = structlog.get_logger(__name__)
 
 PAGE = 50  # The hub does nothing else while it makes one, which takes it some ms a person.
+# Without it the hub counts once more, and warns that the page is not all there is.
+PAGED = "application/jupyterhub-pagination+json"
 TOKEN_ANSWERS_KEPT_SECONDS = 30.0
 TOKEN_ANSWERS_MAX = 10_000
 
@@ -87,15 +89,14 @@ class HubAPI:
         found: list[ActiveServer] = []
         offset = 0
         while True:
-            users = await self._json(
-                "GET", "/users", params={"state": "active", "offset": offset, "limit": PAGE}
-            )
-            for user in users:
+            params = {"state": "active", "offset": offset, "limit": PAGE}
+            page = await self._json("GET", "/users", accept=PAGED, params=params)
+            for user in page["items"]:
                 servers = (user.get("servers") or {}).values()
                 found += [
                     _active(user["name"], each) for each in servers if not each.get("stopped")
                 ]
-            if len(users) < PAGE:
+            if page["_pagination"]["next"] is None:
                 return found
             offset += PAGE
 
@@ -225,9 +226,15 @@ class HubAPI:
         return answer.json()
 
     async def _request(
-        self, method: str, path: str, *, token: str | None = None, **arguments: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        accept: str = "application/json",
+        **arguments: Any,
     ) -> httpx.Response:
-        headers = {"Authorization": f"token {token or self._token}"}
+        headers = {"Authorization": f"token {token or self._token}", "Accept": accept}
         if (current := request_id.get()) is not None:
             headers["X-Request-ID"] = current
         try:
