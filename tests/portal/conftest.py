@@ -54,7 +54,7 @@ class Hub:
             self.stopped.append(path.partition("/users/")[2])
             return httpx.Response(204)
         if path.endswith("/users"):
-            return httpx.Response(200, json=[])
+            return httpx.Response(200, json={"items": [], "_pagination": {"next": None}})
         return httpx.Response(200, json={"version": "6.1.1"})
 
 

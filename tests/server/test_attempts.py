@@ -35,7 +35,8 @@ class Hub:
             self.deleted.append(below)
             return httpx.Response(204)
         if below == "":
-            return httpx.Response(200, json=[_active(session) for session in self.sessions])
+            active = [_active(session) for session in self.sessions]
+            return httpx.Response(200, json={"items": active, "_pagination": {"next": None}})
         return httpx.Response(200, json={})
 
 
